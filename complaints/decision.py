@@ -1,0 +1,127 @@
+"""Logits -> calibrated probabilities -> what may be acted upon.
+
+    logits (B, K) --temperature--> probabilities (B, K) --thresholds a label--> auto | suggest | review
+
+A hierarchical head's parent has the probability of its leaves together; where no leaf is sure but a parent is,
+the parent is the answer. Labels of two heads that contradict the responsibility table go to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from complaints.encoder import Logits
+from complaints.records import HeadPrediction, Reason, Scored
+from complaints.taxonomy import Head, Taxonomy
+from complaints.text import Cleaned
+
+Probabilities = npt.NDArray[np.float64]
+
+# A person can still choose among this many at a glance; a longer set means that the text must be read.
+LARGEST_SUGGESTION = 3
+# Confidences are rounded before they are compared, so that what is shown is what was decided on.
+DECIMALS = 4
+
+
+class HeadCalibration(BaseModel):
+    """What was learned about one head on calibration data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    temperature: float = Field(gt=0, description="Logits are divided by it; above 1 the model was too sure")
+    precision_target: float = Field(gt=0, lt=1, description="Promised share of right answers among auto")
+    thresholds: dict[str, float | None] = Field(
+        description="Label (leaf or parent) -> confidence from which it is auto; null: the promise could not be shown"
+    )
+    coverage: float = Field(gt=0, lt=1, description="Promised share of prediction sets that hold the right label")
+    set_floor: float = Field(ge=0, le=1, description="Labels of at least this probability are in the prediction set")
+
+
+class Calibration(BaseModel):
+    """`calibration.json`: head -> HeadCalibration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    heads: dict[str, HeadCalibration]
+
+
+def probabilities(logits: Logits, temperature: float) -> Probabilities:
+    """Softmax of logits / temperature: (B, K) -> (B, K), rows sum to 1.
+
+    Temperature scaling: Guo et al., On Calibration of Modern Neural Networks, 2017.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    raised = np.exp(scaled)
+    return raised / raised.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def parent_probabilities(head: Head, leaf: Probabilities) -> Probabilities:
+    """Sum of each parent's leaves: (B, K) -> (B, number of parents)."""
+    return np.stack([leaf[:, list(head.members(parent))].sum(axis=1) for parent in head.parents], axis=1)
+
+
+def decide(
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+    logits: Mapping[str, Logits],
+    cleaned: Sequence[Cleaned],
+    *,
+    top_k: int = 3,
+) -> list[dict[str, HeadPrediction]]:
+    """Head -> HeadPrediction for each of B texts; `logits` are (B, K) a head, in the order of `cleaned`."""
+    rows: list[dict[str, HeadPrediction]] = [{} for _ in cleaned]
+    for name, scores in logits.items():
+        head, learned = taxonomy.heads[name], calibration.heads[name]
+        leaf = probabilities(scores, learned.temperature)
+        above = parent_probabilities(head, leaf) if head.parents else None
+        for i, row in enumerate(rows):
+            row[name] = _decide_one(head, learned, leaf[i], None if above is None else above[i], top_k)
+    return [_hold_back(taxonomy, row, text) for row, text in zip(rows, cleaned, strict=True)]
+
+
+def _decide_one(
+    head: Head, learned: HeadCalibration, leaf: Probabilities, above: Probabilities | None, top_k: int
+) -> HeadPrediction:
+    order = np.argsort(-leaf, kind="stable")
+    label, confidence = head.ids[order[0]], _rounded(leaf[order[0]])
+    threshold = learned.thresholds.get(label)
+    inside = [i for i in order if leaf[i] >= learned.set_floor] or [order[0]]
+    auto = threshold is not None and confidence >= threshold
+    if not auto and above is not None:
+        best = int(above.argmax())
+        sure = learned.thresholds.get(head.parents[best])
+        if sure is not None and _rounded(above[best]) >= sure:
+            label, confidence, threshold, auto = head.parents[best], _rounded(above[best]), sure, True
+    return HeadPrediction(
+        decision="auto" if auto else "suggest" if len(inside) <= LARGEST_SUGGESTION else "review",
+        label=label,
+        name=head.names[label],
+        confidence=confidence,
+        threshold=threshold,
+        reason=None if auto else "below_threshold",
+        prediction_set=tuple(head.ids[i] for i in inside),
+        top_k=tuple(Scored(label=head.ids[i], confidence=_rounded(leaf[i])) for i in order[:top_k]),
+    )
+
+
+def _hold_back(taxonomy: Taxonomy, row: dict[str, HeadPrediction], text: Cleaned) -> dict[str, HeadPrediction]:
+    """Send to review what no confidence can excuse: no text, not Chinese, heads that contradict each other."""
+    if not text.text:
+        return {name: _review(one, "empty_after_cleaning") for name, one in row.items()}
+    if not text.chinese:
+        return {name: _review(one, "not_chinese") for name, one in row.items()}
+    table = taxonomy.responsibility
+    if table is not None and not taxonomy.allowed({name: one.label for name, one in row.items()}):
+        return row | {name: _review(row[name], "heads_conflict") for name in (table.given, table.head)}
+    return row
+
+
+def _review(one: HeadPrediction, reason: Reason) -> HeadPrediction:
+    return one.model_copy(update={"decision": "review", "reason": reason})
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), DECIMALS)

@@ -1,0 +1,60 @@
+"""YAML documents that people write: read, validated, and refused with file, line, field and reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from complaints.errors import JianweiError
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def read_document(model: type[Document], path: Path, error: type[JianweiError], remedy: str) -> Document:
+    """Read the YAML file at `path` as `model`; a missing or unreadable file raises `error` with `remedy`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path} does not exist: {remedy}") from None
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot read {path} ({cause}): save it as UTF-8 text") from cause
+    return parse_document(model, text, str(path), error)
+
+
+def parse_document(model: type[Document], text: str, origin: str, error: type[JianweiError]) -> Document:
+    """Validate YAML text as `model`; raises `error` with one line a fault: origin:line: field: what is wrong."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as cause:
+        raise error(f"{origin} is not valid YAML: {cause}") from cause
+    if not isinstance(data, dict):
+        raise error(f"{origin} must be a YAML mapping of {', '.join(model.model_fields)}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as cause:
+        faults = [
+            f"{origin}:{_line(node, fault['loc'])}: {'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
+            for fault in cause.errors()
+        ]
+        raise error("\n".join(faults)) from cause
+
+
+def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+    """The line on which the deepest part of `location` that exists is written, counted from 1."""
+    line = 1
+    for step in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

@@ -1,0 +1,118 @@
+"""What travels: a complaint in, a prediction out, a person's correction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Decision = Literal["auto", "suggest", "review"]
+Reason = Literal["below_threshold", "heads_conflict", "not_chinese", "empty_after_cleaning"]
+Level = Literal["low", "medium", "high"]
+Short = Annotated[str, StringConstraints(max_length=200)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Customer(_Record):
+    """Who complains, as far as the caller knows."""
+
+    id: Short | None = Field(None, description="The caller's customer number")
+    vip: bool = Field(False, description="A customer whom the company treats with priority")
+    followers: int | None = Field(None, ge=0, description="Followers on the customer's largest public account")
+
+
+class Complaint(_Record):
+    """One complaint with its context; only `text` is needed."""
+
+    text: str = Field(description="What the customer said, as it came in")
+    title: str | None = Field(None, max_length=1000, description="Subject line; read before the text")
+    ticket_id: Short | None = Field(None, description="The caller's ticket number; comes back in the answer")
+    channel: Short | None = Field(None, description="Where it came in: app, phone, social …")
+    created_at: datetime | None = Field(None, description="When it came in; deadlines count from here")
+    customer: Customer = Customer()
+    region: Short | None = None
+    product: Short | None = None
+
+
+class Scored(_Record):
+    """A label and the model's calibrated confidence in it."""
+
+    label: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class HeadPrediction(_Record):
+    """What one head says, and whether it may be acted upon.
+
+    `auto`: confidence reached the class's threshold. `suggest`: it did not, but `prediction_set` is short
+    enough for a person to choose from. `review`: a person must read it; `reason` says why. A hierarchical head
+    that is sure of the parent alone answers `auto` with the parent's id as label.
+    """
+
+    decision: Decision = Field(description="auto: apply it; suggest: let a person choose; review: let a person read")
+    label: str = Field(description="Label id of the taxonomy; of a parent where only the parent is sure")
+    name: str = Field(description="The label's Chinese name")
+    confidence: float = Field(ge=0, le=1, description="Calibrated probability that the label is right")
+    threshold: float | None = Field(description="Confidence from which this label is auto; null: never yet shown safe")
+    reason: Reason | None = Field(None, description="Why it is not auto")
+    prediction_set: tuple[str, ...] = Field(description="Labels that hold the right one with the promised coverage")
+    top_k: tuple[Scored, ...] = Field(description="The most likely labels, best first")
+
+
+class ReasonNote(_Record):
+    """One thing that raised the risk: a stable code, and a detail or sentence for people."""
+
+    code: str
+    detail: str
+
+
+class Propagation(_Record):
+    """How far the matter may spread: the model's label, and an index that context has moved."""
+
+    label: str | None = Field(description="The propagation head's label; null where the model has no such head")
+    index: float = Field(ge=1, le=10, description="1 stays private, 10 is or will be public")
+    interval: tuple[float, float] = Field(description="Where the index lies with about 80 % probability")
+
+
+class RiskMatrix(_Record):
+    """Four dimensions of risk, each low, medium or high (high is bad)."""
+
+    business: Level
+    financial: Level
+    reputation: Level
+    compliance: Level
+
+
+class Risk(_Record):
+    """Suggested level, deadlines and actions, for a person to confirm."""
+
+    level: Level
+    severity: Literal["normal", "serious", "urgent"] = Field(description="一般 / 严重 / 紧急")
+    propagation: Propagation
+    matrix: RiskMatrix
+    reasons: tuple[ReasonNote, ...]
+    actions: tuple[str, ...]
+    respond_by: datetime | None = Field(description="First answer due; null where created_at was not given")
+    resolve_by: datetime | None
+
+
+class Evidence(_Record):
+    """A stretch of the caller's own text that speaks for a head's label."""
+
+    head: str
+    start: int = Field(ge=0, description="First character in the text as sent")
+    end: int = Field(ge=0, description="One past the last character")
+    weight: float = Field(description="How far the confidence falls without this stretch; negative speaks against")
+
+
+class Prediction(_Record):
+    """Everything that can be said of one complaint; the same complaint and versions give the same prediction."""
+
+    heads: dict[str, HeadPrediction]
+    risk: Risk
+    evidence: tuple[Evidence, ...] = ()
+    warnings: tuple[Literal["truncated"], ...] = ()

@@ -1,0 +1,1 @@
+"""From labelled complaints to a registered model."""

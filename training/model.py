@@ -1,0 +1,184 @@
+"""One shared encoder, one linear head a task.
+
+    (B, T) ids, (B, T) mask --encoder--> (B, T, H) --first token--> (B, H) --heads--> (B, sum of K) logits
+
+Targets are (B, sum of K) admissible labels: one column for a known leaf, several for a known parent, none at all
+for a head that the row is silent about, which then adds nothing to the loss.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from complaints.bundle import Bundle
+from complaints.errors import InvalidInput
+from complaints.taxonomy import Taxonomy
+
+log = logging.getLogger(__name__)
+
+# Weight of the ordinal term beside cross-entropy; it is at most K-1, so a far miss counts about twice a near one.
+ORDINAL_WEIGHT = 1.0
+_CJK_PIECE = re.compile(r"^##[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]$")
+
+
+class TriageModel(nn.Module):
+    """An encoder and its heads, side by side in one linear layer."""
+
+    def __init__(self, encoder: nn.Module, hidden: int, taxonomy: Taxonomy, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.Linear(hidden, sum(taxonomy.sizes.values()))
+        self.sizes = taxonomy.sizes
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) token ids and mask -> (B, sum of K) logits."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.heads(self.dropout(states[:, 0]))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Base:
+    """An encoder to start from, with its tokenizer; `vocabulary` counts tokens before and after the cut."""
+
+    encoder: nn.Module
+    tokenizer: Tokenizer
+    hidden: int
+    layers: int
+    max_tokens: int
+    name: str
+    vocabulary: tuple[int, int]
+
+
+def load_base(name: str, fallback: Path) -> Base:
+    """Load an encoder by hub name, folder, or bundle; the hub unreachable, the bundle in `fallback` stands in.
+
+    Raises InvalidInput where `name` is a folder without a model, or has no fast tokenizer.
+    """
+    if (Path(name) / "bundle.json").is_file():
+        return _from_bundle(Path(name))
+    try:
+        encoder = AutoModel.from_pretrained(name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        if Path(name).exists():
+            raise InvalidInput(f"no encoder in {name}: {error}") from error
+        log.warning("the hub cannot give %s; starting from the encoder that comes with jianwei instead", name)
+        return _from_bundle(fallback)
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        raise InvalidInput(f"{name} has no fast tokenizer (tokenizer.json); choose an encoder that has one")
+    encoder.pooler = None
+    before = fast.get_vocab_size()
+    fast, kept = cut_vocabulary(fast)
+    if kept is not None:
+        table = encoder.get_input_embeddings().weight.detach()[kept]
+        encoder.resize_token_embeddings(len(kept))
+        encoder.get_input_embeddings().weight.data.copy_(table)
+    return _base(encoder, fast, name, (before, fast.get_vocab_size()))
+
+
+def _from_bundle(path: Path) -> Base:
+    bundle = Bundle.open(path)
+    encoder = AutoModel.from_config(AutoConfig.from_pretrained(path / "encoder.json"))
+    encoder.pooler = None
+    weights = load_file(path / "weights.safetensors")
+    inside = {k.removeprefix("encoder."): v.float() for k, v in weights.items() if k.startswith("encoder.")}
+    encoder.load_state_dict(inside)
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    size = tokenizer.get_vocab_size()
+    return _base(encoder, tokenizer, f"{bundle.manifest.name} (from {bundle.manifest.base_model})", (size, size))
+
+
+def _base(encoder: nn.Module, tokenizer: Tokenizer, name: str, vocabulary: tuple[int, int]) -> Base:
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    config = encoder.config
+    return Base(
+        encoder,
+        tokenizer,
+        config.hidden_size,
+        config.num_hidden_layers,
+        min(512, getattr(config, "max_position_embeddings", 512)),
+        name,
+        vocabulary,
+    )
+
+
+def cut_vocabulary(tokenizer: Tokenizer) -> tuple[Tokenizer, list[int] | None]:
+    """Drop tokens that a BERT tokenizer can never produce; the ids kept, in order, or None for other tokenizers.
+
+    BERT puts every Chinese character between spaces before it looks for word pieces, so a continuation piece
+    `##字` cannot occur; `[unusedN]` are place-holders. Texts tokenize to the same strings as before.
+    """
+    data = json.loads(tokenizer.to_str())
+    model, normalizer = data["model"], data.get("normalizer") or {}
+    if model["type"] != "WordPiece" or not normalizer.get("handle_chinese_chars"):
+        return tokenizer, None
+    tokens = sorted(model["vocab"].items(), key=lambda item: item[1])
+    kept = [(t, i) for t, i in tokens if not _CJK_PIECE.match(t) and not re.match(r"^\[unused\d+\]$", t)]
+    renumbered = {token: new for new, (token, _) in enumerate(kept)}
+    model["vocab"] = renumbered
+    for added in data.get("added_tokens", []):
+        added["id"] = renumbered[added["content"]]
+    processor = data.get("post_processor") or {}
+    for token, special in processor.get("special_tokens", {}).items():  # TemplateProcessing
+        special["ids"] = [renumbered[token]]
+    for field in ("cls", "sep"):  # BertProcessing
+        if field in processor:
+            processor[field][1] = renumbered[processor[field][0]]
+    return Tokenizer.from_str(json.dumps(data)), [i for _, i in kept]
+
+
+def targets(taxonomy: Taxonomy, labels: Mapping[str, str]) -> Tensor:
+    """(sum of K,) True at every admissible label of the heads that `labels` names."""
+    row = torch.zeros(sum(taxonomy.sizes.values()), dtype=torch.bool)
+    start = 0
+    for name, head in taxonomy.heads.items():
+        if name in labels:
+            row[[start + i for i in head.members(labels[name])]] = True
+        start += head.size
+    return row
+
+
+def losses(taxonomy: Taxonomy, logits: Tensor, admissible: Tensor) -> dict[str, Tensor]:
+    """Head -> mean loss over its labelled rows; heads without one in this batch are absent.
+
+    Cross-entropy of the admissible labels together, so a row known by its parent alone teaches the sum of its
+    leaves. Ordinal heads add the squared earth mover's distance between predicted and true distribution
+    (Hou et al., Squared Earth Mover's Distance-based Loss, 2016), which makes a far miss worse than a near one.
+    """
+    found = {}
+    start = 0
+    for name, head in taxonomy.heads.items():
+        part, mask = logits[:, start : start + head.size], admissible[:, start : start + head.size]
+        start += head.size
+        known = mask.any(dim=1)
+        if not known.any():
+            continue
+        log_p, mask = part[known].log_softmax(dim=1), mask[known]
+        loss = -log_p.masked_fill(~mask, -torch.inf).logsumexp(dim=1).mean()
+        if head.kind == "ordinal":
+            truth = mask.float() / mask.sum(dim=1, keepdim=True)
+            gap = log_p.exp().cumsum(dim=1) - truth.cumsum(dim=1)
+            loss = loss + ORDINAL_WEIGHT * gap.square().sum(dim=1).mean()
+        found[name] = loss
+    return found
+
+
+def save_weights(model: TriageModel, path: Path) -> None:
+    """Write encoder and heads as fp16 safetensors."""
+    save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, path)
+
+

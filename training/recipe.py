@@ -1,0 +1,94 @@
+"""A recipe: everything that decides what a training run does, as a YAML file in `experiments/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from complaints.documents import read_document
+from complaints.errors import RecipeError, UnreadableFile
+
+BASE_MODEL = "BAAI/bge-small-zh-v1.5"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Data):
+    """One file of labelled rows; a row may teach some heads and be silent on the others."""
+
+    file: str = Field(description="Path, relative to the recipe's folder or else to the datasets folder")
+    text: str = Field("text", description="Column that holds the complaint")
+    title: str | None = Field(None, description="Column that holds a subject line")
+    heads: dict[str, str] = Field(min_length=1, description="Head -> column of its labels (id or Chinese name)")
+    where: dict[str, str] = Field({}, description="Column -> value that a row must have")
+    rename: dict[str, dict[str, str | None]] = Field({}, description="Head -> value in the file -> label, null to ignore")
+    split: str | None = Field(None, description="Column that says train, calibration or test; else rows are split")
+    annotations: str | None = Field(
+        None, description="CSV with sha1 of the text and labels; `heads` then names its columns, unlabelled rows are left out"
+    )
+
+
+class Split(_Data):
+    """How rows without a split of their own are divided; near-duplicates stay together."""
+
+    calibration: float = Field(0.15, gt=0, lt=0.5, description="For early stopping, temperatures and thresholds")
+    test: float = Field(0.15, ge=0, lt=0.5, description="Looked at once, at the end")
+    near_duplicate: float = Field(0.6, gt=0, le=1, description="Jaccard of character 3-grams from which rows are alike")
+    seed: int = 1
+
+
+class Fit(_Data):
+    """How the weights are fitted."""
+
+    epochs: int = Field(6, ge=1, description="At most; stops when calibration macro-F1 has not risen for `patience`")
+    patience: int = Field(2, ge=1)
+    max_tokens: int = Field(256, ge=16, description="Longer texts are cut in training; 95 % of complaints are shorter")
+    batch_tokens: int = Field(2048, ge=128, description="Padded tokens a batch; larger did not train faster on 2 cores")
+    batch_rows: int = Field(32, ge=1, description="Rows a batch, at most")
+    learning_rate: float = Field(1e-4, gt=0, description="Of the top layer; small encoders bear more than the usual 2e-5")
+    layer_decay: float = Field(0.9, gt=0, le=1, description="Each layer below learns this much slower")
+    head_learning_rate: float = Field(1e-3, gt=0, description="Heads start from nothing")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of steps over which the rate rises")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    seed: int = 1
+
+
+class Promise(_Data):
+    """What the decisions promise."""
+
+    precision_target: float = Field(0.95, gt=0.5, lt=1, description="Share of right answers among auto")
+    risk: float = Field(0.1, gt=0, lt=0.5, description="Probability that a threshold breaks the promise by bad luck")
+    coverage: float = Field(0.9, gt=0.5, lt=1, description="Share of prediction sets that hold the right label")
+
+
+class Recipe(_Data):
+    """A training run: name of the registered model, taxonomy, sources and settings."""
+
+    name: Name
+    taxonomy: str = Field(description="Name of a packaged taxonomy, or a path relative to the recipe's folder")
+    sources: tuple[Source, ...] = Field(min_length=1)
+    base: str = Field(BASE_MODEL, description="Hub name or folder of the encoder to start from")
+    split: Split = Split()
+    fit: Fit = Fit()
+    promise: Promise = Promise()
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Read and validate a recipe; raises RecipeError with file, line, field and reason."""
+        return read_document(cls, path, RecipeError, "see experiments/ for recipes to start from")
+
+
+def find(file: str, folders: list[Path]) -> Path:
+    """The first of `folders` that holds `file`; raises UnreadableFile naming every place looked at."""
+    for folder in folders:
+        if (folder / file).exists():
+            return folder / file
+    places = ", ".join(str(folder / file) for folder in folders)
+    raise UnreadableFile(f"{file} is not there; looked at {places}. Say where with --datasets or JIANWEI_DATASETS")

@@ -1,0 +1,158 @@
+"""The model registry: versions, the champion's alias, and the way back.
+
+Needs mlflow-skinny alone, so that a serving install can promote and roll back too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read by mlflow when it is imported
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+
+import mlflow  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import RunStatus  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+from complaints.bundle import Bundle  # noqa: E402
+from complaints.errors import RegistryError  # noqa: E402
+
+CHAMPION = "champion"
+# Tag of a registered model: versions that were champion, oldest first, the present one last.
+HISTORY = "jianwei.champions"
+HISTORY_LENGTH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One registered version of a model."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    created_at: datetime
+    run_id: str | None
+    tags: dict[str, str]
+
+
+class Registry:
+    """An MLflow tracking server or database with its model registry."""
+
+    def __init__(self, tracking_uri: str, artifacts: Path | None = None) -> None:
+        """`artifacts` is where runs of a local database keep their files; None leaves it to the server."""
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_registry_uri(tracking_uri)
+        self.tracking_uri = tracking_uri
+        self._artifacts = artifacts if tracking_uri.startswith("sqlite:") else None
+        if tracking_uri.startswith("sqlite:///"):
+            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.client = MlflowClient(tracking_uri, tracking_uri)
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment `name`, made if there is none."""
+        with _refused():
+            found = self.client.get_experiment_by_name(name)
+            if found is not None:
+                return str(found.experiment_id)
+            place = str((self._artifacts / name).absolute()) if self._artifacts is not None else None
+            return str(self.client.create_experiment(name, artifact_location=place))
+
+    def register(self, name: str, source: str, run_id: str | None, tags: dict[str, str]) -> str:
+        """Register what was logged at `source` as the next version of model `name`; returns the version."""
+        with _refused():
+            try:
+                self.client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            return str(self.client.create_model_version(name, source, run_id, tags=tags).version)
+
+    def register_bundle(self, bundle: Bundle, origin: str) -> str:
+        """Log a bundle that was made elsewhere as a run of its own and register it; returns the version."""
+        name = bundle.manifest.name
+        with _refused():
+            run = self.client.create_run(self.experiment(name), run_name=origin)
+            try:
+                self.client.log_artifacts(run.info.run_id, str(bundle.path), "bundle")
+                for metric, value in bundle.manifest.metrics.items():
+                    self.client.log_metric(run.info.run_id, metric, value)
+            except BaseException:
+                self.client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
+                raise
+            self.client.set_terminated(run.info.run_id)
+            source = f"runs:/{run.info.run_id}/bundle"
+            return self.register(name, source, run.info.run_id, {"origin": origin, "digest": bundle.digest})
+
+    def champion(self, name: str) -> str | None:
+        """The champion's version, None where there is none."""
+        try:
+            return str(self.client.get_model_version_by_alias(name, CHAMPION).version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise RegistryError(_said(error)) from error
+
+    def versions(self, name: str | None = None) -> list[Version]:
+        """All versions of all models, or of one, newest first."""
+        with _refused():
+            names = [name] if name else [model.name for model in self.client.search_registered_models()]
+            found = []
+            for one in names:
+                aliases = self.client.get_registered_model(one).aliases
+                for v in self.client.search_model_versions(f"name = '{one}'"):
+                    mine = tuple(sorted(alias for alias, version in aliases.items() if str(version) == str(v.version)))
+                    made = datetime.fromtimestamp(v.creation_timestamp / 1000, UTC)
+                    found.append(Version(one, str(v.version), mine, made, v.run_id, dict(v.tags)))
+        return sorted(found, key=lambda v: (v.name, -int(v.version)))
+
+    def promote(self, name: str, version: str, reason: str) -> None:
+        """Make `version` the champion; `reason` and time are written on the version."""
+        with _refused():
+            self.client.get_model_version(name, version)
+            past = [v for v in self._history(name) if v != version]
+            self._crown(name, [*past, version])
+            stamp = datetime.now(UTC).isoformat(timespec="seconds")
+            self.client.set_model_version_tag(name, version, "promoted", f"{stamp} {reason}"[:4000])
+
+    def rollback(self, name: str, reason: str) -> str:
+        """Make the champion before this one champion again; returns its version. Raises RegistryError if none was."""
+        with _refused():
+            history = self._history(name)
+            if len(history) < 2:
+                raise RegistryError(f"{name} has no earlier champion to go back to; see `jianwei models list`")
+            left, before = history[-1], history[-2]
+            self._crown(name, history[:-1])
+            stamp = datetime.now(UTC).isoformat(timespec="seconds")
+            self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:4000])
+            return before
+
+    def _history(self, name: str) -> list[str]:
+        tag = self.client.get_registered_model(name).tags.get(HISTORY, "")
+        history = [version for version in tag.split(",") if version]
+        champion = self.champion(name)  # moved by hand in MLflow's own pages, perhaps
+        if champion is not None and champion not in history[-1:]:
+            history = [*(v for v in history if v != champion), champion]
+        return history
+
+    def _crown(self, name: str, history: list[str]) -> None:
+        self.client.set_registered_model_tag(name, HISTORY, ",".join(history[-HISTORY_LENGTH:]))
+        self.client.set_registered_model_alias(name, CHAMPION, history[-1])
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """MLflow's errors as RegistryError."""
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(_said(error)) from error
+
+
+def _said(error: MlflowException) -> str:
+    return f"the model registry refused: {error.message}"

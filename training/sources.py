@@ -1,0 +1,124 @@
+"""Files, the corpus and corrections -> examples with partial labels."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from complaints.errors import UnknownLabel, UnreadableFile
+from complaints.files import BadRow, DataFile
+from complaints.records import Complaint
+from complaints.taxonomy import Taxonomy
+from training.recipe import Recipe, Source, find
+
+SPLITS = ("train", "calibration", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A complaint with the labels that are known of it; `labels` may name some heads only."""
+
+    complaint: Complaint
+    labels: dict[str, str]
+    source: str
+    split: str | None = None
+
+
+@dataclass
+class Read:
+    """Examples, and what was left out on the way: reason -> rows."""
+
+    examples: list[Example]
+    left_out: Counter[str] = field(default_factory=Counter)
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def sha1(text: str) -> str:
+    """The key of a text in annotation files."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Read:
+    """All rows of a recipe's sources; `folders` are searched for its files in turn.
+
+    Raises UnreadableFile for a missing file or column, UnknownLabel (naming file, row and value) for a label
+    that neither the taxonomy nor `rename` knows.
+    """
+    read = Read([])
+    for source in recipe.sources:
+        for head in source.heads:
+            if head not in taxonomy.heads:
+                raise UnknownLabel(f"source {source.file}: no head {head!r} in taxonomy {taxonomy.name}: it has "
+                                   f"{', '.join(taxonomy.heads)}")
+        _read_source(source, taxonomy, folders, read)
+    if not read.examples:
+        raise UnreadableFile(f"no labelled row in {', '.join(s.file for s in recipe.sources)}: {dict(read.left_out)}")
+    return read
+
+
+def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: Read) -> None:
+    path = find(source.file, folders)
+    annotations = _annotations(find(source.annotations, folders), source.file) if source.annotations else None
+    file = DataFile(path)
+    inside = [source.text, *filter(None, [source.title, source.split]), *source.where]
+    file.require(inside if annotations is not None else [*inside, *source.heads.values()])
+    read.digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    for row in file:
+        if isinstance(row, BadRow):
+            read.left_out[f"{path.name}: unreadable row"] += 1
+            continue
+        values = row.values
+        text = values.get(source.text)
+        if any(values.get(column) != value for column, value in source.where.items()):
+            continue
+        if text is None or not text.strip():
+            read.left_out[f"{path.name}: no text"] += 1
+            continue
+        if annotations is not None:
+            known = annotations.get(sha1(text))
+            if known is None:
+                continue
+            values = values | known
+        where = f"{path.name} row {row.number}"
+        labels = dict(_labels(source, taxonomy, values, where))
+        if not labels:
+            read.left_out[f"{path.name}: no label"] += 1
+            continue
+        split = values.get(source.split) if source.split else values.get("split") if annotations is not None else None
+        if split is not None and split not in SPLITS:
+            raise UnreadableFile(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
+        title = values.get(source.title) if source.title else None
+        read.examples.append(Example(Complaint(text=text, title=title and title[:1000]), labels, path.stem, split))
+
+
+def _labels(
+    source: Source, taxonomy: Taxonomy, values: dict[str, str | None], where: str
+) -> Iterator[tuple[str, str]]:
+    for head, column in source.heads.items():
+        value = values.get(column)
+        rename = source.rename.get(head, {})
+        if value is not None and value in rename:
+            value = rename[value]
+        if value is None or not value.strip():
+            continue
+        value = value.strip()
+        names = taxonomy.heads[head].names
+        if value not in names:
+            value = next((label for label, name in names.items() if name == value), value)
+        try:
+            label = taxonomy.resolve(head, value)
+        except UnknownLabel as error:
+            raise UnknownLabel(f"{where}, column {column!r}: {error}; correct the file or add a rename") from error
+        if label is not None:
+            yield head, label
+
+
+def _annotations(path: Path, source: str) -> dict[str, dict[str, str | None]]:
+    """sha1 -> row of labels, of the rows that speak of `source`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        stem = Path(source).stem
+        return {row["sha1"]: {k: v or None for k, v in row.items()} for row in csv.DictReader(file) if row["source"] == stem}

@@ -1,0 +1,117 @@
+"""Near-duplicates grouped, and groups divided into train, calibration and test, so that nothing leaks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH
+
+from complaints.errors import InvalidInput
+from complaints.text import clean
+from training.recipe import Split
+from training.sources import Example
+
+# 64 permutations miss few pairs at the threshold, and every candidate is checked by its true Jaccard.
+PERMUTATIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The three parts; `moved` counts rows whose own split was overruled because a near-duplicate was elsewhere."""
+
+    train: list[Example]
+    calibration: list[Example]
+    test: list[Example]
+    groups: int
+    moved: int
+
+
+def shingles(text: str, size: int = 3) -> set[str]:
+    """Character n-grams of a text without its white space; a text shorter than `size` is one shingle."""
+    dense = "".join(text.split())
+    return {dense[i : i + size] for i in range(max(1, len(dense) - size + 1))}
+
+
+def near_duplicate_groups(texts: Sequence[str], threshold: float) -> list[int]:
+    """Group number of each text: texts alike (Jaccard of character 3-grams ≥ threshold), directly or through others."""
+    parent = list(range(len(texts)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, j, _ in near_duplicate_pairs(texts, threshold):
+        parent[root(i)] = root(j)
+    return [root(i) for i in range(len(texts))]
+
+
+def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
+    """Pairs (earlier, later, Jaccard) of texts at least `threshold` alike; each text against earlier ones."""
+    index = MinHashLSH(threshold=max(0.1, threshold - 0.1), num_perm=PERMUTATIONS)
+    sets = [shingles(clean(text).text) for text in texts]
+    seen: dict[frozenset[str], int] = {}
+    pairs = []
+    for i, grams in enumerate(sets):
+        same = seen.get(frozenset(grams))
+        if same is not None:
+            pairs.append((same, i, 1.0))
+            continue
+        seen[frozenset(grams)] = i
+        signature = MinHash(num_perm=PERMUTATIONS, seed=1)
+        signature.update_batch([gram.encode() for gram in grams])
+        for j in index.query(signature):
+            alike = len(grams & sets[j]) / len(grams | sets[j])
+            if alike >= threshold:
+                pairs.append((j, i, alike))
+        index.insert(i, signature)
+    return pairs
+
+
+def split(examples: Sequence[Example], settings: Split) -> Parts:
+    """Divide examples by groups of near-duplicates; a group that holds a row with a split of its own follows it.
+
+    Groups without one are ordered by a hash of their text and the seed, stratum by stratum (source and first
+    label), and cut at the shares asked for: adding rows later moves few of the old ones.
+    A group whose rows disagree goes where its most protected row belongs: test, then calibration, then train.
+    """
+    texts = [f"{e.complaint.title or ''}\n{e.complaint.text}" for e in examples]
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i, group in enumerate(near_duplicate_groups(texts, settings.near_duplicate)):
+        groups[group].append(i)
+    where: dict[int, str] = {}
+    strata: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
+    for group, rows in groups.items():
+        own = {examples[i].split for i in rows} - {None}
+        fixed = next((part for part in ("test", "calibration", "train") if part in own), None)
+        if fixed is not None:
+            where[group] = fixed
+            continue
+        first = examples[rows[0]]
+        stratum = (first.source, *next(iter(first.labels.items())))
+        key = hashlib.sha256(f"{settings.seed}\n{min(texts[i] for i in rows)}".encode()).hexdigest()
+        strata[stratum].append((key, group))
+    for members in strata.values():
+        members.sort()
+        share = (np.arange(len(members)) + 0.5) / len(members)
+        for position, (_, group) in zip(share, members, strict=True):
+            in_test = position < settings.test
+            in_calibration = position < settings.test + settings.calibration
+            where[group] = "test" if in_test else "calibration" if in_calibration else "train"
+    parts: dict[str, list[Example]] = {"train": [], "calibration": [], "test": []}
+    moved = 0
+    for group, rows in groups.items():
+        for i in rows:
+            moved += examples[i].split not in (None, where[group])
+            parts[where[group]].append(replace(examples[i], split=where[group]))
+    if not parts["train"] or not parts["calibration"]:
+        raise InvalidInput(
+            f"{len(examples)} rows in {len(groups)} groups of near-duplicates are too few to split: "
+            f"train {len(parts['train'])}, calibration {len(parts['calibration'])}; add rows"
+        )
+    return Parts(parts["train"], parts["calibration"], parts["test"], len(groups), moved)
