@@ -1,21 +1,20 @@
 """What a trained model is on disk: a folder that `training` writes and everything else only reads.
 
-    bundle.json         Manifest: format, heads, versions, lengths, where it came from, sha256 of every file
-    taxonomy.yaml       the labels it answers with
-    calibration.json    temperatures, thresholds a label, conformal quantiles (see decision.py)
-    graph.onnx          int8 graph: input_ids, attention_mask (B, T) -> logits (B, sum of K), heads side by side
-    tokenizer.json      the tokenizer, cut down to the vocabulary that can occur
-    weights.safetensors fp16 weights of encoder and heads, to train further from
-    encoder.json        the encoder's configuration
-    README.md           model card
-    NOTICE              licence of the base model
+bundle.json         Manifest: format, heads, versions, lengths, where it came from, sha256 of every file
+taxonomy.yaml       the labels it answers with
+calibration.json    temperatures, thresholds a label, conformal quantiles (see decision.py)
+graph.onnx          int8 graph: input_ids, attention_mask (B, T) -> logits (B, sum of K), heads side by side
+tokenizer.json      the tokenizer, cut down to the vocabulary that can occur
+weights.safetensors fp16 weights of encoder and heads, to train further from
+encoder.json        the encoder's configuration
+README.md           model card
+NOTICE              licence of the base model
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -120,7 +119,7 @@ def write_bundle(path: Path, manifest: Manifest, taxonomy: Taxonomy, fill: Calla
         folder.chmod(0o755)  # mkdtemp makes it private
         if path.exists():
             shutil.rmtree(path)
-        os.replace(folder, path)
+        folder.replace(path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

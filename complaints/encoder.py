@@ -93,8 +93,8 @@ class Encoder:
 
     def _run(self, ids: Tokens) -> Logits:
         batch = ids[np.newaxis]
-        logits: Logits = self._session.run(None, {"input_ids": batch, "attention_mask": np.ones_like(batch)})[0]
-        return logits[0]
+        joint: Logits = self._session.run(None, {"input_ids": batch, "attention_mask": np.ones_like(batch)})[0][0]
+        return joint
 
 
 def cut_tokens(ids: Tokens, length: Length) -> tuple[Tokens, bool]:

@@ -70,7 +70,8 @@ class DataFile:
         """Raise UnreadableFile unless every one of `columns` is there."""
         if missing := [column for column in columns if column not in self.columns]:
             raise UnreadableFile(
-                f"{self.path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, self.columns))}"
+                f"{self.path} has no column {', '.join(map(repr, missing))}; "
+                f"it has {', '.join(map(repr, self.columns))}"
             )
 
     def _columns(self) -> list[str]:
@@ -152,7 +153,9 @@ class DataFile:
         try:
             book = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
         except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-            raise UnreadableFile(f"{self.path} is not a readable .xlsx file ({error}); save it from Excel again") from error
+            raise UnreadableFile(
+                f"{self.path} is not a readable .xlsx file ({error}); save it from Excel again"
+            ) from error
         try:
             yield from book.worksheets[0].iter_rows(values_only=True)
         finally:

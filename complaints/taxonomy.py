@@ -108,7 +108,7 @@ class Head(_Data):
 
     @cached_property
     def _members(self) -> dict[str, tuple[int, ...]]:
-        members = {label: (index,) for index, label in enumerate(self.ids)}
+        members: dict[str, tuple[int, ...]] = {label: (index,) for index, label in enumerate(self.ids)}
         for parent in self.parents:
             members[parent] = tuple(i for i, leaf in enumerate(self.ids) if leaf.split(".", 1)[0] == parent)
         return members

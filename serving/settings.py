@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path("var"), description="Folder of databases, models and caches")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Comma-separated; needed off 127.0.0.1")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated; needed off 127.0.0.1"
+    )
     model: str = Field("consumer", description="Registered model to serve")
     policy: str = Field("default", description="Risk policy: packaged name or file")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under home by default")
@@ -44,7 +46,8 @@ class Settings(BaseSettings):
     def _safe(self) -> Self:
         if any(len(key.get_secret_value()) < SHORTEST_KEY for key in self.api_keys):
             raise ValueError(
-                f"JIANWEI_API_KEYS holds a key of fewer than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`"
+                f"JIANWEI_API_KEYS holds a key of fewer than {SHORTEST_KEY} characters; "
+                "make one with `openssl rand -hex 32`"
             )
         if not self.api_keys and not is_loopback(self.host):
             raise ValueError(

@@ -22,7 +22,9 @@ def baseline(taxonomy: Taxonomy, train: Sequence[Example], test: Sequence[Exampl
         fitted, scored = ([e for e in part if e.labels.get(name) in head.ids] for part in (train, test))
         if len({e.labels[name] for e in fitted}) < 2 or not scored:
             continue
-        vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=1, sublinear_tf=True, max_features=300_000)
+        vectors = TfidfVectorizer(
+            analyzer="char", ngram_range=(1, 3), min_df=1, sublinear_tf=True, max_features=300_000
+        )
         model = make_pipeline(vectors, LinearSVC(random_state=0))
         model.fit([texts[id(e)] for e in fitted], [e.labels[name] for e in fitted])
         guess = list(model.predict([texts[id(e)] for e in scored]))
@@ -33,5 +35,7 @@ def baseline(taxonomy: Taxonomy, train: Sequence[Example], test: Sequence[Exampl
         }
         if head.kind == "ordinal":
             pair = [head.ids.index(label) for label in truth], [head.ids.index(label) for label in guess]
-            found[name]["quadratic_kappa"] = float(cohen_kappa_score(*pair, labels=range(head.size), weights="quadratic"))
+            found[name]["quadratic_kappa"] = float(
+                cohen_kappa_score(*pair, labels=range(head.size), weights="quadratic")
+            )
     return found

@@ -91,9 +91,7 @@ def precision_threshold(confidence: Probabilities, right: Right, promise: Promis
     return best
 
 
-def _thresholds(
-    labels: list[str], p: Probabilities, truth: Labels, promise: Promise
-) -> dict[str, float | None]:
+def _thresholds(labels: list[str], p: Probabilities, truth: Labels, promise: Promise) -> dict[str, float | None]:
     """A threshold a label.
 
     With rows enough a label has its own; otherwise it takes the head's, which holds for its labels together,

@@ -82,8 +82,8 @@ def card(
         "`auto` is what the model may decide alone under its precision promise; kappa is quadratic, for ordered heads;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
         "",
-        "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese,",
-        "that are no complaints, or from a trade unlike its sources, where its confidence has not been measured.",
+        "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",
+        "or no complaints, or from a trade unlike its sources, where its confidence has not been measured.",
         "",
     ]
     return "\n".join(lines)

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.progress import track
-from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
 
 from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
@@ -54,7 +60,10 @@ class HeadResult:
         if head.parents:
             truth = [str(head.parent(label)) for label in self.truth]
             guess = [str(head.parent(label)) for label in self.guess]
-            found |= {"parent_accuracy": float(accuracy_score(truth, guess)), "parent_macro_f1": _macro_f1(truth, guess)}
+            found |= {
+                "parent_accuracy": float(accuracy_score(truth, guess)),
+                "parent_macro_f1": _macro_f1(truth, guess),
+            }
         if head.kind == "ordinal":
             order = [head.ids.index(label) for label in self.truth], [head.ids.index(label) for label in self.guess]
             found["quadratic_kappa"] = float(cohen_kappa_score(*order, labels=range(head.size), weights="quadratic"))
@@ -139,9 +148,7 @@ def expected_calibration_error(confidence: npt.NDArray[np.float64], right: npt.N
     return float(sum(n * abs(c - a) for n, c, a in reliability(confidence, right)) / max(1, len(confidence)))
 
 
-def reliability(
-    confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
-) -> list[tuple[int, float, float]]:
+def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> list[tuple[int, float, float]]:
     """(rows, mean confidence, share right) of BINS bins of equal mass, least confident first."""
     order = np.argsort(confidence, kind="stable")
     return [

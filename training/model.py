@@ -180,5 +180,3 @@ def losses(taxonomy: Taxonomy, logits: Tensor, admissible: Tensor) -> dict[str, 
 def save_weights(model: TriageModel, path: Path) -> None:
     """Write encoder and heads as fp16 safetensors."""
     save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, path)
-
-

@@ -33,5 +33,7 @@ def reliability_figure(name: str, result: HeadResult) -> Figure:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
     axes.plot([c for _, c, _ in bins], [a for _, _, a in bins], marker="o")
-    axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=name if name.isascii() else None)
+    axes.set(
+        xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=name if name.isascii() else None
+    )
     return figure

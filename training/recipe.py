@@ -27,10 +27,13 @@ class Source(_Data):
     title: str | None = Field(None, description="Column that holds a subject line")
     heads: dict[str, str] = Field(min_length=1, description="Head -> column of its labels (id or Chinese name)")
     where: dict[str, str] = Field({}, description="Column -> value that a row must have")
-    rename: dict[str, dict[str, str | None]] = Field({}, description="Head -> value in the file -> label, null to ignore")
+    rename: dict[str, dict[str, str | None]] = Field(
+        {}, description="Head -> value in the file -> label, null to ignore"
+    )
     split: str | None = Field(None, description="Column that says train, calibration or test; else rows are split")
     annotations: str | None = Field(
-        None, description="CSV with sha1 of the text and labels; `heads` then names its columns, unlabelled rows are left out"
+        None,
+        description="CSV of sha1 of the text and labels: `heads` names its columns, rows without are left out",
     )
 
 
@@ -51,7 +54,9 @@ class Fit(_Data):
     max_tokens: int = Field(256, ge=16, description="Longer texts are cut in training; 95 % of complaints are shorter")
     batch_tokens: int = Field(2048, ge=128, description="Padded tokens a batch; larger did not train faster on 2 cores")
     batch_rows: int = Field(32, ge=1, description="Rows a batch, at most")
-    learning_rate: float = Field(1e-4, gt=0, description="Of the top layer; small encoders bear more than the usual 2e-5")
+    learning_rate: float = Field(
+        1e-4, gt=0, description="Of the top layer; small encoders bear more than the usual 2e-5"
+    )
     layer_decay: float = Field(0.9, gt=0, le=1, description="Each layer below learns this much slower")
     head_learning_rate: float = Field(1e-3, gt=0, description="Heads start from nothing")
     weight_decay: float = Field(0.01, ge=0)

@@ -15,13 +15,13 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read by mlflow when it is imported
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
-import mlflow  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import RunStatus  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
 
-from complaints.bundle import Bundle  # noqa: E402
-from complaints.errors import RegistryError  # noqa: E402
+from complaints.bundle import Bundle
+from complaints.errors import RegistryError
 
 CHAMPION = "champion"
 # Tag of a registered model: versions that were champion, oldest first, the present one last.

@@ -52,8 +52,10 @@ def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Rea
     for source in recipe.sources:
         for head in source.heads:
             if head not in taxonomy.heads:
-                raise UnknownLabel(f"source {source.file}: no head {head!r} in taxonomy {taxonomy.name}: it has "
-                                   f"{', '.join(taxonomy.heads)}")
+                raise UnknownLabel(
+                    f"source {source.file}: no head {head!r} in taxonomy {taxonomy.name}: it has "
+                    f"{', '.join(taxonomy.heads)}"
+                )
         _read_source(source, taxonomy, folders, read)
     if not read.examples:
         raise UnreadableFile(f"no labelled row in {', '.join(s.file for s in recipe.sources)}: {dict(read.left_out)}")
@@ -95,9 +97,7 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
         read.examples.append(Example(Complaint(text=text, title=title and title[:1000]), labels, path.stem, split))
 
 
-def _labels(
-    source: Source, taxonomy: Taxonomy, values: dict[str, str | None], where: str
-) -> Iterator[tuple[str, str]]:
+def _labels(source: Source, taxonomy: Taxonomy, values: dict[str, str | None], where: str) -> Iterator[tuple[str, str]]:
     for head, column in source.heads.items():
         value = values.get(column)
         rename = source.rename.get(head, {})
@@ -121,4 +121,6 @@ def _annotations(path: Path, source: str) -> dict[str, dict[str, str | None]]:
     """sha1 -> row of labels, of the rows that speak of `source`."""
     with path.open(encoding="utf-8", newline="") as file:
         stem = Path(source).stem
-        return {row["sha1"]: {k: v or None for k, v in row.items()} for row in csv.DictReader(file) if row["source"] == stem}
+        return {
+            row["sha1"]: {k: v or None for k, v in row.items()} for row in csv.DictReader(file) if row["source"] == stem
+        }

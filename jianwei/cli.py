@@ -1,0 +1,58 @@
+"""`jianwei …`: the door. Thin: options in, a room's function called, words out. Heavy imports stay inside commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from complaints.errors import JianweiError
+from jianwei import data_commands, model_commands, taxonomy_commands, work_commands
+
+app = typer.Typer(
+    help="见微: Chinese complaint triage. What it is about, who must act, how customers feel, how far it may spread.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_commands.app, name="data")
+app.add_typer(taxonomy_commands.app, name="taxonomy")
+app.add_typer(model_commands.app, name="models")
+app.command()(work_commands.train)
+app.command()(work_commands.evaluate)
+app.command()(work_commands.predict)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 needs no API key")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 8000]")] = None,
+    model: Annotated[str | None, typer.Option(help="Registered model whose champion is served")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder of databases and models [default: var]")] = None,
+) -> None:
+    """Serve predictions over HTTP.
+
+    Example: jianwei serve --port 8080
+
+    The first start registers the model that comes with the package as champion. Settings also come from
+    JIANWEI_… variables: HOME, HOST, PORT, API_KEYS, MODEL, POLICY, DATABASE_URL, WORKERS, QUEUE, TIMEOUT, POLL.
+    """
+    from serving.settings import load_settings
+
+    settings = load_settings(host=host, port=port, model=model, home=home)
+    from jianwei.default_model import ensure_champion
+
+    ensure_champion(settings)
+    from serving.app import serve as run
+
+    run(settings)
+
+
+def main() -> None:
+    """Run the command line; errors meant for people are printed as one line, exit status 2."""
+    try:
+        app()
+    except JianweiError as error:
+        sys.stderr.write(f"jianwei: {error}\n")
+        sys.exit(2)

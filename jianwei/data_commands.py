@@ -1,0 +1,41 @@
+"""`jianwei data …`: look at data before training on it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Data: check a file before training on it.", no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Data: check a file before training on it."""
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="CSV (GBK too), JSONL, .xlsx, Parquet")],
+    text: Annotated[str, typer.Option(help="Column of the complaint")] = "text",
+    head: Annotated[
+        list[str] | None, typer.Option("--head", help="HEAD=COLUMN of labels; once a head", metavar="HEAD=COLUMN")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON")] = False,
+) -> None:
+    """Tell what is in a file: rows, encoding, duplicates, labels, conflicts, likely personal data.
+
+    jianwei data check tickets.csv --text 内容 --head department=部门
+    """
+    from jianwei.work_commands import parse_heads
+    from training.check import check_file
+
+    found = check_file(file, text, parse_heads(head) if head else {})
+    if as_json:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(found.model_dump(), option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        typer.echo(found.describe())

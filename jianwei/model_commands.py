@@ -1,0 +1,89 @@
+"""`jianwei models …`: the registry."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from complaints.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from training.registry import Registry
+
+app = typer.Typer(help="Versions of models: list, promote, roll back, export, import.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Registered model")]
+Why = Annotated[str, typer.Option(help="Why; written on the version")]
+
+
+@app.command("list")
+def list_versions(name: Annotated[str | None, typer.Argument(help="One model; all by default")] = None) -> None:
+    """List versions, newest first, with their aliases and main test figures."""
+    registry = _registry()
+    for version in registry.versions(name):
+        metrics = registry.client.get_run(version.run_id).data.metrics if version.run_id else {}
+        shown = "  ".join(
+            f"{key.split('/')[1]} {value:.3f}"
+            for key, value in sorted(metrics.items())
+            if key.endswith("/macro_f1") and key.startswith("test/")
+        )
+        typer.echo(
+            f"{version.name} {version.version:>3}  {version.created_at:%Y-%m-%d %H:%M}  "
+            f"{','.join(version.aliases) or '-':<10}  {shown}"
+        )
+
+
+@app.command()
+def promote(name: Name, version: Annotated[str, typer.Argument()], reason: Why = "by hand") -> None:
+    """Make a version the champion; services that follow it swap within seconds."""
+    _registry().promote(name, version, reason)
+    typer.echo(f"champion of {name} is now version {version}; the way back: jianwei models rollback {name}")
+
+
+@app.command()
+def rollback(name: Name, reason: Why = "by hand") -> None:
+    """Make the champion before this one champion again."""
+    version = _registry().rollback(name, reason)
+    typer.echo(f"champion of {name} is version {version} again")
+
+
+@app.command("export")
+def export_bundle(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Folder to write the bundle to; must not exist")],
+    version: Annotated[str, typer.Option(help="Version or alias")] = "champion",
+) -> None:
+    """Write a version's bundle to a folder, to carry it elsewhere."""
+    if folder.exists():
+        raise InvalidInput(f"{folder} exists already; name a new folder")
+    from serving.champion import fetch
+
+    from serving.settings import load_settings
+
+    settings = load_settings()
+    path, number = fetch(settings.tracking_uri, name, version, settings.models)
+    shutil.copytree(path, folder)
+    typer.echo(f"{name} version {number} -> {folder}")
+
+
+@app.command("import")
+def import_bundle(folder: Annotated[Path, typer.Argument(help="A bundle's folder")]) -> None:
+    """Register a bundle that was made elsewhere as a new version; nothing is promoted."""
+    from complaints.bundle import Bundle
+
+    bundle = Bundle.open(folder)
+    version = _registry().register_bundle(bundle, "import")
+    typer.echo(
+        f"registered {bundle.manifest.name} version {version}: jianwei models promote {bundle.manifest.name} {version}"
+    )
+
+
+def _registry() -> Registry:
+    from serving.settings import load_settings
+    from training.registry import Registry
+
+    settings = load_settings()
+    return Registry(settings.tracking_uri, settings.artifacts)

@@ -1,0 +1,258 @@
+"""`jianwei train | evaluate | predict`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from complaints.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe, Source
+
+Heads = Annotated[
+    list[str] | None,
+    typer.Option("--head", help="HEAD=COLUMN that holds its labels; once a head", metavar="HEAD=COLUMN"),
+]
+Model = Annotated[str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION of the registry")]
+BundleAt = Annotated[Path | None, typer.Option("--bundle", help="A bundle's folder, instead of the registry")]
+Datasets = Annotated[
+    Path, typer.Option(envvar="JIANWEI_DATASETS", help="Folder searched for a recipe's files after the recipe's own")
+]
+DATASETS = Path("../shared/datasets")
+
+
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML), as in experiments/")] = None,
+    data: Annotated[Path | None, typer.Option(help="Instead of a recipe: a file of labelled rows")] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="With --data: taxonomy file, or a packaged name")] = None,
+    head: Heads = None,
+    text: Annotated[str, typer.Option(help="With --data: column of the complaint")] = "text",
+    title: Annotated[str | None, typer.Option(help="With --data: column of a subject line")] = None,
+    name: Annotated[str | None, typer.Option(help="With --data: registered name [default: the taxonomy's]")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(envvar="JIANWEI_BASE_MODEL", help="Encoder to start from: hub name, folder, or a bundle's folder"),
+    ] = None,
+    datasets: Datasets = DATASETS,
+    promote: Annotated[bool, typer.Option(help="Make the new version champion at once")] = False,
+) -> None:
+    """Train a model from labelled complaints; track, measure and register it.
+
+    jianwei train experiments/citizen.yaml
+
+    jianwei train --data tickets.csv --taxonomy mine.yaml --head department=部门 --text 内容
+
+    The new version becomes champion by itself only where there is none; else see `jianwei models promote`.
+    """
+    _prepare()
+    from serving.champion import fetch
+
+    from complaints.bundle import Bundle
+    from complaints.predictor import Predictor
+    from complaints.risk import Policy
+    from complaints.taxonomy import Taxonomy
+    from jianwei.default_model import packaged_bundle
+    from serving.settings import load_settings
+    from training.recipe import Recipe
+    from training.registry import Registry
+    from training.train import train as run
+
+    if (recipe is None) == (data is None):
+        raise InvalidInput("say either a recipe or --data FILE; see jianwei train --help")
+    if recipe is not None:
+        chosen, folder = Recipe.load(recipe), recipe.parent
+        found = Taxonomy.load(folder / chosen.taxonomy if (folder / chosen.taxonomy).is_file() else chosen.taxonomy)
+    else:
+        chosen, found = _recipe_for(data, taxonomy, head, text, title, name)
+        folder = Path()
+    if base is not None:
+        chosen = chosen.model_copy(update={"base": base})
+    settings = load_settings()
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    champion = registry.champion(chosen.name)
+    rival = None
+    if champion is not None:
+        path, _ = fetch(settings.tracking_uri, chosen.name, champion, settings.models)
+        rival = Predictor(Bundle.open(path), Policy.load(), threads=os.cpu_count() or 1)
+    trained = run(
+        chosen,
+        found,
+        folders=[folder, datasets],
+        output=settings.models / f"{chosen.name}-trained",
+        registry=registry,
+        fallback=packaged_bundle(),
+        champion=rival,
+    )
+    if champion is None or promote:
+        registry.promote(
+            chosen.name, trained.version, "first version" if champion is None else "jianwei train --promote"
+        )
+    typer.echo(_comparison(trained.report, trained.baseline, trained.champion))
+    typer.echo(
+        f"\nbundle: {trained.bundle.path}\nregistered: {chosen.name} version {trained.version}"
+        + (
+            " (champion)"
+            if champion is None or promote
+            else f"; champion is still {champion}: jianwei models promote {chosen.name} {trained.version}"
+        )
+    )
+
+
+def evaluate(
+    recipe: Annotated[Path | None, typer.Argument(help="Measure on this recipe's test part …")] = None,
+    data: Annotated[Path | None, typer.Option(help="… or on all rows of a file")] = None,
+    head: Heads = None,
+    text: Annotated[str, typer.Option(help="With --data: column of the complaint")] = "text",
+    title: Annotated[str | None, typer.Option(help="With --data: column of a subject line")] = None,
+    model: Model = None,
+    bundle: BundleAt = None,
+    datasets: Datasets = DATASETS,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output")] = False,
+) -> None:
+    """Measure a model on labelled rows, through the very path that serves.
+
+    jianwei evaluate --data test.csv --head department=部门 --model mine --json
+    """
+    _prepare()
+    import orjson
+
+    from complaints.bundle import Bundle
+    from complaints.predictor import Predictor
+    from complaints.risk import Policy
+    from jianwei.default_model import bundle_for
+    from serving.settings import load_settings
+    from training.evaluate import evaluate as run
+    from training.evaluate import report
+    from training.recipe import Recipe
+    from training.sources import read_sources
+    from training.splits import split
+
+    if (recipe is None) == (data is None):
+        raise InvalidInput("say either a recipe or --data FILE; see jianwei evaluate --help")
+    settings = load_settings()
+    opened = Bundle.open(bundle_for(settings, model, bundle))
+    predictor = Predictor(opened, Policy.load(settings.policy), threads=os.cpu_count() or 1)
+    if recipe is not None:
+        chosen = Recipe.load(recipe)
+        examples = split(read_sources(chosen, opened.taxonomy, [recipe.parent, datasets]).examples, chosen.split).test
+    else:
+        source = _source(data, head, text, title)
+        chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
+        examples = read_sources(chosen, opened.taxonomy, [Path()]).examples
+    found = report(predictor, run(predictor, examples))
+    if as_json:
+        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        typer.echo(_comparison(found, {}, None))
+
+
+def predict(
+    source: Annotated[str, typer.Argument(help="A file (CSV, JSONL, .xlsx, Parquet), or a complaint itself")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="CSV, JSONL or Parquet to write")] = None,
+    text: Annotated[str, typer.Option(help="Column of the complaint")] = "text",
+    title: Annotated[str | None, typer.Option(help="Column of a subject line")] = None,
+    model: Model = None,
+    bundle: BundleAt = None,
+) -> None:
+    """Predict a file of complaints, or one complaint given in quotes.
+
+    jianwei predict tickets.csv -o answers.csv --text 内容
+
+    jianwei predict "快递三天没动静，客服也不回"
+    """
+    _prepare()
+    from complaints.bundle import Bundle
+    from complaints.files import SUFFIXES
+    from complaints.predictor import Predictor
+    from complaints.records import Complaint
+    from complaints.risk import Policy
+    from jianwei.default_model import bundle_for
+    from serving.settings import load_settings
+
+    settings = load_settings()
+    opened = Bundle.open(bundle_for(settings, model, bundle))
+    predictor = Predictor(opened, Policy.load(settings.policy), threads=settings.workers)
+    is_file = output is not None or (len(source) < 1000 and Path(source).suffix.lower() in SUFFIXES)
+    if not is_file:
+        typer.echo(predictor.predict([Complaint(text=source)], explain=True)[0].model_dump_json(indent=2))
+        return
+    if output is None:
+        raise InvalidInput("say where to write: -o answers.csv, .jsonl or .parquet")
+    from serving.bulk import predict_file
+
+    done = predict_file(predictor, Path(source), output, text=text, title=title)
+    typer.echo(f"{done.rows} rows -> {output}" + (f"; {done.bad} could not be read: {done.errors}" if done.bad else ""))
+
+
+def _prepare() -> None:
+    """Plain logs on standard error; libraries speak only when something is wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in ("training", "jianwei", "serving"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    for noisy in ("onnx_ir", "onnxscript", "mlflow", "alembic", "httpx", "huggingface_hub", "torch.onnx"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def parse_heads(heads: list[str] | None) -> dict[str, str]:
+    """`--head HEAD=COLUMN` options as a mapping; raises InvalidInput."""
+    pairs = [head.partition("=") for head in heads or []]
+    if not pairs or any(not name or not column for name, _, column in pairs):
+        raise InvalidInput("say which column holds the labels: --head HEAD=COLUMN, for instance --head department=部门")
+    return {name: column for name, _, column in pairs}
+
+
+def _source(data: Path | None, heads: list[str] | None, text: str, title: str | None) -> Source:
+    from training.recipe import Source
+
+    return Source(file=str(data), text=text, title=title, heads=parse_heads(heads))
+
+
+def _recipe_for(
+    data: Path | None, taxonomy: str | None, heads: list[str] | None, text: str, title: str | None, name: str | None
+) -> tuple[Recipe, Any]:
+    from complaints.taxonomy import Taxonomy
+    from training.recipe import Recipe
+
+    if taxonomy is None:
+        raise InvalidInput("say --taxonomy FILE; `jianwei taxonomy draft` writes one from your labels")
+    found = Taxonomy.load(taxonomy)
+    source = _source(data, heads, text, title)
+    # A model answers for every head of its taxonomy, so heads without a column cannot stay in it.
+    if missing := [head for head in found.heads if head not in source.heads]:
+        kept = {head: value for head, value in found.heads.items() if head in source.heads}
+        if not kept:
+            raise InvalidInput(f"taxonomy {found.name} has heads {', '.join(found.heads)}, none of them in --head")
+        logging.getLogger("jianwei").warning("no --head for %s: left out of the model", ", ".join(missing))
+        found = found.model_copy(update={"heads": kept, "responsibility": None, "former": {}})
+    return Recipe(name=name or found.name, taxonomy=taxonomy, sources=(source,)), found
+
+
+def _comparison(found: dict[str, Any], anchors: dict[str, dict[str, float]], rival: dict[str, Any] | None) -> str:
+    """The table that a training run or an evaluation ends with."""
+    lines = [
+        f"{'head':<14}{'measure':<18}{'model':>8}"
+        + (f"{'SVM':>8}" if anchors else "")
+        + ("  champion" if rival else "")
+    ]
+    for name, numbers in found["heads"].items():
+        for measure, value in numbers.items():
+            if measure in ("classes", "decisions"):
+                continue
+            shown = f"{value:>8.4f}" if isinstance(value, float) else f"{value if value is not None else '-':>8}"
+            svm = anchors.get(name, {}).get(measure)
+            old = rival["heads"].get(name, {}).get(measure) if rival else None
+            lines.append(
+                f"{name:<14}{measure:<18}{shown}"
+                + ((f"{svm:>8.4f}" if svm is not None else " " * 8) if anchors else "")
+                + (f"{old:>10.4f}" if isinstance(old, float) else "")
+            )
+    return "\n".join(lines)
