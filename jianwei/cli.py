@@ -44,9 +44,11 @@ def serve(
     from jianwei.default_model import ensure_champion
 
     ensure_champion(settings)
-    from serving.app import serve as run
+    import uvicorn
 
-    run(settings)
+    from serving.app import create_app
+
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False)
 
 
 def main() -> None:

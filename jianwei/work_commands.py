@@ -187,7 +187,9 @@ def predict(
     from serving.bulk import predict_file
 
     done = predict_file(predictor, Path(source), output, text=text, title=title)
-    typer.echo(f"{done.rows} rows -> {output}" + (f"; {done.bad} could not be read: {done.errors}" if done.bad else ""))
+    typer.echo(
+        f"{done.predicted} rows -> {output}" + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
+    )
 
 
 def _prepare() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sklearn.metrics import f1_score
 from torch import Tensor
@@ -23,6 +25,8 @@ from training.sources import Example
 
 # Rows are sorted by length within windows of this many batches: like lengths together, order still random.
 WINDOW = 20
+# With few rows an epoch is a handful of steps, in which an encoder learns nothing.
+FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 4, 40, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,10 @@ def fit_model(
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
-    planned = fit.epochs * sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311
+    steps = sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311
+    epochs = fit.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps)))
+    patience = fit.patience or max(2, epochs // 4)
+    planned = epochs * steps
     rise = max(1, int(fit.warmup * planned))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rise, max(0.0, (planned - step) / max(1, planned - rise)))
@@ -122,9 +129,9 @@ def fit_model(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("training", total=planned)
-        for epoch in range(1, fit.epochs + 1):
+        for epoch in range(1, epochs + 1):
             model.train()
             sums: dict[str, list[float]] = {}
             for batch in batches(train, fit, rng):
@@ -145,10 +152,11 @@ def fit_model(
                 | {f"calibration_macro_f1/{head}": score for head, score in scores.items()},
                 epoch,
             )
-            progress.update(bar, description=f"epoch {epoch}: calibration macro-F1 {mean:.3f}")
+            shown = " ".join(f"{head} {score:.3f}" for head, score in scores.items())
+            progress.console.print(f"epoch {epoch}: calibration macro-F1 {shown}")
             if mean > best:
                 best, best_epoch, kept = mean, epoch, copy.deepcopy(model.state_dict())
-            elif epoch - best_epoch >= fit.patience:
+            elif epoch - best_epoch >= patience:
                 progress.update(bar, total=progress.tasks[0].completed)
                 break
     model.load_state_dict(kept)

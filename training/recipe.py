@@ -49,8 +49,16 @@ class Split(_Data):
 class Fit(_Data):
     """How the weights are fitted."""
 
-    epochs: int = Field(6, ge=1, description="At most; stops when calibration macro-F1 has not risen for `patience`")
-    patience: int = Field(2, ge=1)
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="At most; by default 4, or as many as make 300 steps, up to 40, for few rows learn slowly",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better calibration macro-F1 before it stops; by default a quarter, at least 2",
+    )
     max_tokens: int = Field(256, ge=16, description="Longer texts are cut in training; 95 % of complaints are shorter")
     batch_tokens: int = Field(2048, ge=128, description="Padded tokens a batch; larger did not train faster on 2 cores")
     batch_rows: int = Field(32, ge=1, description="Rows a batch, at most")

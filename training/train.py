@@ -95,7 +95,8 @@ def train(
     with mlflow.start_run(experiment_id=registry.experiment(recipe.name), log_system_metrics=True) as run:
         _log_inputs(recipe, base, parts, read.digests)
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
-        length = Length(max_tokens=recipe.fit.max_tokens, tail=recipe.fit.max_tokens // TAIL_SHARE)
+        read_tokens = min(recipe.fit.max_tokens, base.max_tokens)
+        length = Length(max_tokens=read_tokens, tail=read_tokens // TAIL_SHARE)
         rows = [encode(part, base, taxonomy, length) for part in (parts.train, parts.calibration)]
         best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics)
         mlflow.log_metric("best_epoch", best)
@@ -195,7 +196,7 @@ def _rival(champion: Predictor | None, taxonomy: Taxonomy, test: Sequence[Exampl
 
 
 def _manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str) -> Manifest:
-    served = max(recipe.fit.max_tokens, min(SERVED_TOKENS, base.max_tokens))
+    served = min(max(recipe.fit.max_tokens, SERVED_TOKENS), base.max_tokens)
     return Manifest(
         format=FORMAT,
         name=recipe.name,

@@ -1,0 +1,108 @@
+"""`create_app`: where settings become a running service. The only place where its parts are put together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+
+from complaints.errors import JianweiError
+from complaints.risk import Policy
+from serving.champion import Champion, Source
+from serving.gate import OPEN, Gate
+from serving.metrics import Metrics
+from serving.problems import Problem, handle
+from serving.routes import health, predictions, taxonomy
+from serving.service import Service
+from serving.settings import Settings
+from serving.store.queries import Store
+from serving.workers import Workers
+
+# Connections and threads for the database: SQLite writes one at a time, PostgreSQL waits for the network.
+DATABASE_THREADS = 8
+
+ABOUT = """\
+One complaint in: what it is about, who must act, how the customer feels, how far it may spread, and how sure we are.
+
+Every answer names the model, the taxonomy and the policy that gave it, and is stored before it is sent.
+Every error is a problem document (RFC 9457). Text travels in bodies, never in URLs, and never into logs.
+"""
+
+
+def create_app(settings: Settings, predictor_source: Source | None = None) -> FastAPI:
+    """The service as an ASGI application; the registry's champion answers unless another source is given.
+
+    Nothing is opened before the application starts. Run it in one process a host: its threads use all cores.
+    """
+    keys = [key.get_secret_value() for key in settings.api_keys]
+    workers: Workers | None = None
+    metrics = Metrics(lambda: workers.depth if workers is not None else 0)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        nonlocal workers
+        policy = Policy.load(settings.policy)
+        store = Store(settings.database)
+        workers = Workers(settings.workers, settings.queue)
+        threads = ThreadPoolExecutor(DATABASE_THREADS, "database")
+        source = predictor_source if predictor_source is not None else Champion(settings, policy)
+        source.start()
+        app.state.service = Service(settings, source, store, workers, metrics, threads)
+        try:
+            yield
+        finally:
+            source.stop()
+            workers.close()
+            threads.shutdown()
+            store.close()
+
+    app = FastAPI(title="jianwei", version="1", description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app.include_router(predictions.router)
+    app.include_router(taxonomy.router)
+    app.include_router(health.router)
+    for error in (JianweiError, HTTPException, RequestValidationError):
+        app.add_exception_handler(error, handle)
+    app.add_middleware(Gate, keys=keys, metrics=metrics)
+    app.openapi = lambda: _openapi(app, secured=bool(keys))  # type: ignore[method-assign]
+    log_as_json()
+    return app
+
+
+def log_as_json() -> None:
+    """One JSON object a line on stderr, for everything that goes through structlog."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+        ],
+        # Looked up at every line: a stream that is replaced later is found.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _openapi(app: FastAPI, *, secured: bool) -> dict[str, Any]:
+    """FastAPI's document, with the shape of problems and with who needs a key."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        parts = document.setdefault("components", {})
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts.setdefault("schemas", {}).update(problem.pop("$defs", {}) | {"Problem": problem})
+        if secured:
+            parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "An API key"}}
+            for path, methods in document["paths"].items():
+                for operation in methods.values():
+                    operation["security"] = [] if path in OPEN else [{"key": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,269 @@
+"""Which model answers: the registry's champion, fetched, loaded beside the one that serves, and swapped in.
+
+The last champion is remembered on disk and loaded at once on the next start: asking the registry takes seconds
+(mlflow alone two to import), and a registry that is down must not keep a model from serving.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from complaints.bundle import MANIFEST, Bundle
+from complaints.errors import BundleError, JianweiError, NotReady, RegistryError
+from complaints.predictor import Predictor
+from complaints.records import Complaint
+from complaints.risk import Policy
+from serving.settings import Settings
+
+CHAMPION = "champion"
+# Seconds until a version that could not be loaded is fetched again; one that is whole would not change.
+RETRY = 60.0
+# Mlflow's own defaults try a dead server for minutes; here the next look comes in seconds anyway.
+_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+log = structlog.get_logger()
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One loaded model and its names; a request keeps the one it started with, so its answer names what made it."""
+
+    predictor: Predictor
+    name: str
+    version: str
+    alias: str | None
+    digest: str
+
+
+class Source(Protocol):
+    """Where requests get their model from."""
+
+    def start(self) -> None:
+        """Begin loading; returns before a registry is asked."""
+
+    def current(self) -> Snapshot:
+        """The model that answers now; raises NotReady where there is none yet."""
+
+    def stop(self) -> None:
+        """Stop watching."""
+
+
+class Fixed:
+    """A source that always answers with one bundle: for demonstrations, and for tests."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def start(self) -> None:
+        """Nothing: it is loaded."""
+
+    def current(self) -> Snapshot:
+        """The one."""
+        return self._snapshot
+
+    def stop(self) -> None:
+        """Nothing."""
+
+
+class _Remembered(BaseModel):
+    """`champion-<name>.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: str
+    folder: Path
+
+
+class Champion:
+    """The model under the alias `champion`, watched by a background thread.
+
+    Whatever goes wrong (registry dead, bundle damaged, policy unfit) is logged, and the model that served goes
+    on serving.
+    """
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._note = settings.models / f"champion-{settings.model}.json"
+        self._snapshot: Snapshot | None = None
+        self._refused: tuple[str, float] | None = None  # version, and when it may be tried again
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
+
+    def start(self) -> None:
+        """Load the remembered champion, if there is one, and begin to watch the registry."""
+        try:
+            self._recall()
+        except (JianweiError, OSError, ValueError) as error:
+            log.warning("champion_not_remembered", model=self._settings.model, reason=str(error))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; a download under way is left to end by itself."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+
+    def current(self) -> Snapshot:
+        """The champion as last loaded; raises NotReady where none could be loaded yet."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            raise NotReady(
+                f"no champion of model {self._settings.model!r} is loaded: "
+                "promote a version with `jianwei models promote`, or wait until it is fetched"
+            )
+        return snapshot
+
+    def look(self) -> None:
+        """Ask the registry once and load a new champion if there is one; raises RegistryError or BundleError."""
+        name, served = self._settings.model, self._snapshot
+        version = resolve(self._settings.tracking_uri, name, CHAMPION)
+        if served is not None and served.version == version:
+            return
+        if self._refused is not None and self._refused[0] == version and time.monotonic() < self._refused[1]:
+            return
+        self._refused = version, time.monotonic() + RETRY
+        folder, version = fetch(self._settings.tracking_uri, name, version, self._settings.models)
+        self._snapshot = load(folder, self._policy, version=version, alias=CHAMPION, name=name)
+        self._refused = None
+        _write(self._note, _Remembered(version=version, folder=folder).model_dump_json())
+        log.info("champion_loaded", model=name, version=version, before=served.version if served else None)
+
+    def _recall(self) -> None:
+        if self._note.exists():
+            note = _Remembered.model_validate_json(self._note.read_text(encoding="utf-8"))
+            name = self._settings.model
+            self._snapshot = load(note.folder, self._policy, version=note.version, alias=CHAMPION, name=name)
+            log.info("champion_remembered", model=name, version=note.version)
+
+    def _watch(self) -> None:
+        said = None
+        while not self._stopped.is_set():
+            try:
+                self.look()
+                said = None
+            except Exception as error:  # a watcher that dies leaves the service on an old model unseen
+                problem = f"{type(error).__name__}: {error}"
+                if problem != said:  # once, not every few seconds for as long as a server is down
+                    log.error("champion_kept", model=self._settings.model, reason=problem)
+                said = problem
+            self._stopped.wait(self._settings.poll)
+
+
+def load(path: Path, policy: Policy, *, version: str, alias: str | None, name: str | None = None) -> Snapshot:
+    """Open, verify and warm up the bundle in folder `path`; raises BundleError where it cannot be served.
+
+    `name` is the registered name, the manifest's where not given.
+    """
+    bundle = Bundle.open(path)
+    predictor = Predictor(bundle, policy)
+    try:
+        predictor.predict([Complaint(text="手机坏了，客服不理人，要求退款。")])
+    except JianweiError:
+        raise
+    except Exception as error:  # the graph ran into something that no check foresaw
+        raise BundleError(f"bundle {path}: it loads, but cannot answer ({type(error).__name__})") from error
+    return Snapshot(predictor, name or bundle.manifest.name, version, alias, bundle.digest)
+
+
+def resolve(tracking_uri: str, name: str, version_or_alias: str) -> str:
+    """The version that an alias points to; a version (digits) is returned as it is. Raises RegistryError."""
+    if version_or_alias.isdigit():
+        return version_or_alias
+    client = _client(tracking_uri)
+    return _asked(lambda: str(client.get_model_version_by_alias(name, version_or_alias).version))
+
+
+def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> tuple[Path, str]:
+    """Bring a registered version's bundle to `folder/<name>-v<version>`, whole or not at all; returns path, version.
+
+    What is there already is used as it is, unless it is damaged. Raises RegistryError where the registry refuses
+    or cannot be reached, BundleError where the version holds no bundle that opens.
+    """
+    version = resolve(tracking_uri, name, version_or_alias)
+    target = folder / f"{name}-v{version}"
+    if _opens(target):
+        return target, version
+    client = _client(tracking_uri)
+    from mlflow.artifacts import download_artifacts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=folder) as temporary:
+        _asked(lambda: client.get_model_version(name, version))  # a clear "not found" before the download's unclear one
+        _asked(lambda: download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=temporary))
+        manifests = sorted(Path(temporary).rglob(MANIFEST), key=lambda path: len(path.parts))
+        if not manifests:
+            raise BundleError(f"{name} version {version} holds no bundle: was it registered by `jianwei train`?")
+        found = manifests[0].parent
+        Bundle.open(found)
+        found.chmod(0o755)
+        _replace(found, target)
+    return target, version
+
+
+def _opens(path: Path) -> bool:
+    try:
+        Bundle.open(path)
+    except JianweiError:
+        return False
+    return True
+
+
+def _replace(found: Path, target: Path) -> None:
+    """Move a verified bundle to its place; another process may do the same at the same time."""
+    try:
+        found.replace(target)
+    except OSError:
+        if _opens(target):
+            return
+        damaged = found.parent / "damaged"
+        target.replace(damaged)  # a folder cannot be replaced by a folder
+        found.replace(target)
+
+
+def _client(tracking_uri: str) -> Any:
+    """Mlflow's client, imported at the first use: two seconds that no start has to wait for."""
+    path = tracking_uri.removeprefix("sqlite:///")
+    if path != tracking_uri and not Path(path).exists():
+        raise RegistryError(f"there is no registry at {tracking_uri}: train a model, or set MLFLOW_TRACKING_URI")
+    for variable, value in _MLFLOW.items():  # read by mlflow when it is imported
+        os.environ.setdefault(variable, value)
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri)  # the download looks for them nowhere else
+    mlflow.set_registry_uri(tracking_uri)
+    return mlflow.MlflowClient(tracking_uri, tracking_uri)
+
+
+def _asked(question: Callable[[], Answer]) -> Answer:
+    """Mlflow's errors, and those of the libraries beneath it, as RegistryError."""
+    try:
+        return question()
+    except Exception as error:
+        raise RegistryError(f"the model registry failed: {error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)

@@ -1,0 +1,69 @@
+"""Reading a JSON body: its media type, its size while it comes in, and JSON that is really JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.problems import MalformedJson, TooLarge, WrongMediaType
+
+LARGEST_BODY = 8 * 1024 * 1024
+# A caller who sends more than is read is let finish up to here, for most clients read no answer before that.
+LARGEST_DRAINED = 8 * LARGEST_BODY
+
+
+class JsonRequest(Request):
+    """A request whose body is read up to LARGEST_BODY bytes and must be application/json."""
+
+    async def body(self) -> bytes:
+        """The whole body; raises TooLarge, whether or not its length was announced, and WrongMediaType."""
+        if not hasattr(self, "_body"):
+            self._body = await self._read()
+            # Beyond "body" and "json" FastAPI does not look at the type: what is not JSON must end here.
+            if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                raise WrongMediaType("send Content-Type: application/json")
+        return self._body
+
+    async def json(self) -> Any:
+        """The body as JSON; raises MalformedJson, for NaN and lone surrogates too, which JSON does not have."""
+        try:
+            return orjson.loads(await self.body())
+        except orjson.JSONDecodeError as error:
+            # Line and column, but not what stands there.
+            raise MalformedJson(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+
+    async def _read(self) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        announced = self.headers.get("content-length", "")
+        refused = announced.isdigit() and int(announced) > LARGEST_BODY
+        async for chunk in self.stream():
+            size += len(chunk)
+            refused = refused or size > LARGEST_BODY
+            if refused:
+                chunks.clear()
+                if size > LARGEST_DRAINED:
+                    break
+            else:
+                chunks.append(chunk)
+        if refused:
+            raise TooLarge(f"the body is larger than {LARGEST_BODY // 2**20} MiB: send fewer items at once")
+        return b"".join(chunks)
+
+
+class JsonRoute(APIRoute):
+    """A route whose body comes through JsonRequest."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, given our request."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(JsonRequest(request.scope, request.receive))
+
+        return handle

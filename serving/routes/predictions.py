@@ -1,0 +1,222 @@
+"""One complaint or many in, predictions out; stored before they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, Header
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from complaints.errors import InvalidInput
+from complaints.records import Prediction
+from serving.champion import Snapshot
+from serving.problems import TooLarge, documented, problem_of
+from serving.routes.body import JsonRoute
+from serving.routes.schemas import LONGEST_TEXT, BatchIn, BatchOut, ComplaintIn, PredictionOut
+from serving.service import InService, answer
+from serving.store.queries import Key, Stored, new_id
+
+Result = TypeVar("Result")
+
+router = APIRouter(prefix="/v1", tags=["predictions"], route_class=JsonRoute)
+
+# Items of one batch in the queue at a time, a worker: enough to keep it busy, few enough to let others between.
+IN_FLIGHT = 2
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Any text of your own. Within 24 hours the same key with the same body gets the stored answer",
+    ),
+]
+
+
+@router.post(
+    "/predictions",
+    summary="Predict one complaint",
+    response_model=PredictionOut,
+    responses=documented(400, 401, 409, 413, 415, 422, 500, 503),
+)
+async def predict(
+    request: Request, body: ComplaintIn, service: InService, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Says what a complaint is about, who must act, how grave it is, and how sure we are of each.
+
+    The prediction is on disk before it is answered. Within the service's time limit there is an answer or a 503.
+    """
+    received = _Clock()
+    key = await _key(request, idempotency_key)
+    if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
+        return _json(kept)
+    snapshot = service.model(request)
+    _check(snapshot, body)
+    future = service.workers.submit(lambda: _run(snapshot, body, received))
+    predicted = await answer(request, future, service.settings.timeout)
+    stored = _stored(request, snapshot, body, predicted, received)
+    sent = await service.stored(lambda: service.store.save([stored], stored.response, key))
+    service.metrics.decisions(stored.heads)
+    return _json(sent)
+
+
+@router.post(
+    "/predictions:batch",
+    summary="Predict up to 256 complaints",
+    response_model=BatchOut,
+    response_model_exclude_none=True,
+    responses=documented(400, 401, 409, 413, 415, 422, 500, 503),
+)
+async def predict_batch(
+    request: Request, body: BatchIn, service: InService, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Every item gets a status of its own, and a prediction or a problem; one model answers them all.
+
+    All predictions of a batch are stored together before it is answered, or none is. Too many requests at once
+    refuse the whole batch with 503.
+    """
+    received = _Clock()
+    key = await _key(request, idempotency_key)
+    if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
+        return _json(kept)
+    snapshot = service.model(request)
+    service.metrics.batch(len(body.items))
+    room = asyncio.Semaphore(IN_FLIGHT * service.workers.threads)
+
+    async def one(item: object) -> Stored | InvalidInput | RequestValidationError:
+        try:
+            single = ComplaintIn.model_validate(item)
+            _check(snapshot, single)
+        except ValidationError as error:
+            return RequestValidationError(error.errors())
+        except InvalidInput as error:
+            return error
+        async with room:
+            future = service.workers.submit(lambda: _run(snapshot, single, received))
+            predicted = await asyncio.wrap_future(future)
+        return _stored(request, snapshot, single, predicted, received)
+
+    results = await _all_or_none(request, [one(item) for item in body.items])
+    stored = [result for result in results if isinstance(result, Stored)]
+    items = [
+        f'{{"status":200,"prediction":{result.response}}}' if isinstance(result, Stored) else _refused(request, result)
+        for result in results
+    ]
+    text = f'{{"items":[{",".join(items)}]}}'
+    sent = await service.stored(lambda: service.store.save(stored, text, key))
+    for result in stored:
+        service.metrics.decisions(result.heads)
+    return _json(sent)
+
+
+@router.get(
+    "/predictions/{prediction_id}",
+    summary="A prediction that was given",
+    response_model=PredictionOut,
+    responses=documented(401, 404, 500, 503),
+)
+async def find(prediction_id: str, service: InService) -> Response:
+    """The same bytes that were answered; later models and corrections do not change them."""
+    return _json(await service.stored(lambda: service.store.response(prediction_id)))
+
+
+class _Clock:
+    """When a request came in, for people and for measuring."""
+
+    def __init__(self) -> None:
+        self.at = datetime.now(UTC)
+        self._started = time.perf_counter()
+
+    def ms(self) -> float:
+        return round((time.perf_counter() - self._started) * 1000, 1)
+
+
+async def _key(request: Request, sent: str | None) -> Key | None:
+    """The key as it is stored: hashed with the caller's, so that callers share none; the body hashed with its path."""
+    if sent is None:
+        return None
+    body = sha256(request.url.path.encode() + b"\0" + await request.body())
+    return Key(sha256(request.state.caller + b"\0" + sent.encode()).hexdigest(), body.hexdigest())
+
+
+def _check(snapshot: Snapshot, body: ComplaintIn) -> None:
+    if len(body.text) > LONGEST_TEXT:
+        raise TooLarge(f"the text has {len(body.text)} characters; {LONGEST_TEXT} are read at most")
+    known = snapshot.predictor.taxonomy.heads
+    if unknown := [head for head in body.options.heads or () if head not in known]:
+        raise InvalidInput(f"no head {', '.join(unknown)}: this model has {', '.join(known)}")
+
+
+def _run(snapshot: Snapshot, body: ComplaintIn, received: _Clock) -> tuple[Prediction, float]:
+    options = body.options
+    [prediction] = snapshot.predictor.predict(
+        [body.complaint(received.at)], heads=options.heads, top_k=options.top_k, explain=options.explain
+    )
+    return prediction, received.ms()
+
+
+def _stored(
+    request: Request,
+    snapshot: Snapshot,
+    body: ComplaintIn,
+    result: tuple[Prediction, float],
+    received: _Clock,
+) -> Stored:
+    prediction, ms = result
+    now = datetime.now(UTC)
+    prediction_id = new_id(now)
+    taxonomy, policy = snapshot.predictor.taxonomy.version, snapshot.predictor.policy.version
+    response = {
+        "id": prediction_id,
+        "ticket_id": body.ticket_id,
+        "model": {"name": snapshot.name, "version": snapshot.version, "alias": snapshot.alias},
+        "taxonomy_version": taxonomy,
+        "policy_version": policy,
+        **prediction.model_dump(),
+        "latency_ms": ms,
+    }
+    # What was missing was filled in, so that the answer can be computed again.
+    asked = body.model_dump() | {"created_at": body.created_at or received.at}
+    return Stored(
+        id=prediction_id,
+        created_at=now,
+        ticket_id=body.ticket_id,
+        request=orjson.dumps(asked).decode(),
+        response=orjson.dumps(response).decode(),
+        model_name=snapshot.name,
+        model_version=snapshot.version,
+        bundle_digest=snapshot.digest,
+        taxonomy_version=taxonomy,
+        policy_version=policy,
+        request_id=request.state.request_id,
+        heads=prediction.heads,
+    )
+
+
+async def _all_or_none(request: Request, jobs: list[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Results in order; the first error, or the caller's hanging up, cancels what still waits."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return await answer(request, asyncio.gather(*tasks), None)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _refused(request: Request, error: Exception) -> str:
+    problem = problem_of(error, request.state.request_id)
+    return orjson.dumps({"status": problem.status, "problem": problem.model_dump()}).decode()
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")

@@ -1,0 +1,76 @@
+"""What one running application holds, handed to its routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from complaints.errors import Overloaded
+from serving.champion import Snapshot, Source
+from serving.metrics import Metrics
+from serving.problems import CallerGone
+from serving.settings import Settings
+from serving.store.queries import Store
+from serving.workers import Workers
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of one application; `threads` are for the database, so that no query holds up the event loop."""
+
+    settings: Settings
+    source: Source
+    store: Store
+    workers: Workers
+    metrics: Metrics
+    threads: ThreadPoolExecutor
+
+    def model(self, request: Request) -> Snapshot:
+        """The model for this request, noted for its line in the log; raises NotReady."""
+        snapshot = self.source.current()
+        request.state.model_version = snapshot.version
+        return snapshot
+
+    async def stored(self, query: Callable[[], Result]) -> Result:
+        """Run a query of the store beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, query)
+
+
+async def answer(request: Request, future: Future[Result] | asyncio.Future[Result], timeout: float | None) -> Result:
+    """Wait for a worker as long as the caller does; raises Overloaded after `timeout` seconds, CallerGone before.
+
+    Either way the future is cancelled, so that a job nobody waits for gives its place in the queue away.
+    """
+    result = asyncio.wrap_future(future)
+    gone = asyncio.ensure_future(_gone(request))
+    both: set[asyncio.Future[Any]] = {result, gone}
+    try:
+        await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            return result.result()
+        if gone.done():
+            raise CallerGone
+        raise Overloaded(f"there was no answer within {timeout:g} s: try again in a moment")
+    finally:
+        result.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _service(request: Request) -> Service:
+    return request.app.state.service  # type: ignore[no-any-return]
+
+
+InService = Annotated[Service, Depends(_service)]

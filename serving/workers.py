@@ -1,0 +1,85 @@
+"""A bounded queue and a few threads that run the model: one complaint a job, one thread a core.
+
+No batches are formed of requests that happen to arrive together: on a CPU that was measured not to pay
+(SPEED.md), and each caller would wait for the longest text.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from complaints.errors import Overloaded
+
+Result = TypeVar("Result")
+
+
+class Workers:
+    """`threads` threads taking jobs in the order they came; at most `queue` jobs wait."""
+
+    def __init__(self, threads: int, queue: int) -> None:
+        self._size = queue
+        self._waiting: dict[Future[Any], Callable[[], Any]] = {}  # a dict keeps order and forgets in O(1)
+        self._changed = threading.Condition()
+        self._open = True
+        self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def depth(self) -> int:
+        """Jobs that wait."""
+        return len(self._waiting)
+
+    @property
+    def threads(self) -> int:
+        """Jobs that can run at once."""
+        return len(self._threads)
+
+    def submit(self, job: Callable[[], Result]) -> Future[Result]:
+        """Queue a job; cancelling its future frees its place. Raises Overloaded at once where the queue is full."""
+        future: Future[Result] = Future()
+        with self._changed:
+            if not self._open:
+                raise Overloaded("the service is shutting down")
+            if len(self._waiting) >= self._size:
+                raise Overloaded(f"{self._size} complaints are waiting already: try again in a moment")
+            self._waiting[future] = job
+            self._changed.notify()
+        future.add_done_callback(self._forget)
+        return future
+
+    def close(self) -> None:
+        """Take no more jobs, cancel those that wait, and return when those that run are done."""
+        with self._changed:
+            self._open = False
+            waiting = list(self._waiting)
+            self._changed.notify_all()
+        for future in waiting:
+            future.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._changed:
+            self._waiting.pop(future, None)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or not self._open)
+                if not self._waiting:
+                    return
+                future = next(iter(self._waiting))
+                job = self._waiting.pop(future)
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = job()
+            except BaseException as error:  # it is the caller's, who waits for the future
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del future, job  # a thread that waits must not keep the last model alive

@@ -1,0 +1,263 @@
+"""Logits to decisions: calibrated, per-class thresholds, back-off to the parent, and what no confidence excuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from complaints.decision import (
+    LARGEST_SUGGESTION,
+    Calibration,
+    HeadCalibration,
+    decide,
+    parent_probabilities,
+    probabilities,
+)
+from complaints.records import HeadPrediction
+from complaints.taxonomy import Taxonomy
+from complaints.text import Cleaned
+
+CHINESE = Cleaned("屏幕坏了", truncated=False, chinese=True)
+
+
+def learned(
+    thresholds: dict[str, float | None], *, temperature: float = 1.0, set_floor: float = 0.05
+) -> HeadCalibration:
+    return HeadCalibration(
+        temperature=temperature, precision_target=0.9, thresholds=thresholds, coverage=0.9, set_floor=set_floor
+    )
+
+
+def one_head(
+    taxonomy: Taxonomy,
+    name: str,
+    shares: list[float],
+    calibration: HeadCalibration,
+    text: Cleaned = CHINESE,
+    top_k: int = 3,
+) -> HeadPrediction:
+    """Decide on one head alone whose probabilities are `shares`."""
+    logits = {name: np.log(np.array([shares], dtype=np.float32))}
+    return decide(taxonomy, Calibration(heads={name: calibration}), logits, [text], top_k=top_k)[0][name]
+
+
+# ---- probabilities
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-1e4, 1e4, width=32), min_size=5, max_size=5), min_size=1, max_size=4),
+    st.floats(0.05, 20),
+)
+def test_rows_sum_to_one_and_keep_their_order(rows: list[list[float]], temperature: float) -> None:
+    logits = np.array(rows, dtype=np.float32)
+    shares = probabilities(logits, temperature)
+    assert shares.shape == logits.shape
+    assert np.allclose(shares.sum(axis=1), 1)
+    assert (shares >= 0).all()
+    for before, after in zip(logits, shares, strict=True):
+        assert after[before.argmax()] == after.max()
+
+
+def test_softmax_by_hand() -> None:
+    assert np.allclose(probabilities(np.log(np.array([[1, 3]], dtype=np.float32)), 1.0), [[0.25, 0.75]])
+    assert np.allclose(probabilities(np.log(np.array([[1, 9]], dtype=np.float32)), 2.0), [[0.25, 0.75]])
+
+
+def test_a_higher_temperature_is_less_sure() -> None:
+    logits = np.array([[4, 1, 0]], dtype=np.float32)
+    sure = [float(probabilities(logits, t).max()) for t in (0.5, 1.0, 2.0, 4.0)]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_a_parent_has_its_leaves_together(tiny_taxonomy: Taxonomy) -> None:
+    above = parent_probabilities(tiny_taxonomy.heads["category"], np.array([[0.1, 0.2, 0.3, 0.4]]))
+    assert np.allclose(above, [[0.3, 0.7]])
+
+
+# ---- auto, suggest, review
+
+
+def test_auto_from_the_threshold_on(tiny_taxonomy: Taxonomy) -> None:
+    at = one_head(tiny_taxonomy, "sentiment", [0.7, 0.1, 0.1, 0.1], learned({"positive": 0.7}))
+    assert (at.decision, at.label, at.confidence, at.threshold, at.reason) == ("auto", "positive", 0.7, 0.7, None)
+    below = one_head(tiny_taxonomy, "sentiment", [0.7, 0.1, 0.1, 0.1], learned({"positive": 0.7001}, set_floor=0.2))
+    assert (below.decision, below.reason, below.threshold) == ("suggest", "below_threshold", 0.7001)
+
+
+def test_each_class_has_its_own_threshold(tiny_taxonomy: Taxonomy) -> None:
+    thresholds = learned({"positive": 0.6, "angry": 0.9}, set_floor=0.2)
+    assert one_head(tiny_taxonomy, "sentiment", [0.8, 0.1, 0.05, 0.05], thresholds).decision == "auto"
+    assert one_head(tiny_taxonomy, "sentiment", [0.05, 0.05, 0.1, 0.8], thresholds).decision == "suggest"
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"positive": None}])
+def test_a_class_never_shown_safe_is_never_auto(tiny_taxonomy: Taxonomy, thresholds: dict[str, float | None]) -> None:
+    one = one_head(tiny_taxonomy, "sentiment", [0.999, 0.0004, 0.0003, 0.0003], learned(thresholds))
+    assert (one.decision, one.threshold, one.reason) == ("suggest", None, "below_threshold")
+
+
+def test_a_set_too_long_to_choose_from_goes_to_review(tiny_taxonomy: Taxonomy) -> None:
+    shares = [0.4, 0.3, 0.2, 0.1]
+    short = one_head(tiny_taxonomy, "sentiment", shares, learned({}, set_floor=0.15))
+    assert (short.decision, len(short.prediction_set)) == ("suggest", LARGEST_SUGGESTION)
+    long = one_head(tiny_taxonomy, "sentiment", shares, learned({}, set_floor=0.05))
+    assert (long.decision, len(long.prediction_set), long.reason) == ("review", 4, "below_threshold")
+
+
+def test_the_set_is_best_first_and_never_empty(tiny_taxonomy: Taxonomy) -> None:
+    one = one_head(tiny_taxonomy, "sentiment", [0.2, 0.1, 0.4, 0.3], learned({}, set_floor=0.15))
+    assert one.prediction_set == ("dissatisfied", "angry", "positive")
+    none = one_head(tiny_taxonomy, "sentiment", [0.2, 0.1, 0.4, 0.3], learned({}, set_floor=0.9))
+    assert none.prediction_set == ("dissatisfied",)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3, 99])
+def test_top_k(tiny_taxonomy: Taxonomy, top_k: int) -> None:
+    one = one_head(tiny_taxonomy, "sentiment", [0.2, 0.1, 0.4, 0.3], learned({}), top_k=top_k)
+    best = [("dissatisfied", 0.4), ("angry", 0.3), ("positive", 0.2), ("neutral", 0.1)]
+    assert [(s.label, s.confidence) for s in one.top_k] == best[:top_k]
+
+
+def test_a_tie_goes_to_the_first_label(tiny_taxonomy: Taxonomy) -> None:
+    assert one_head(tiny_taxonomy, "department", [1 / 3] * 3, learned({})).label == "quality"
+
+
+def test_confidence_is_decided_on_as_it_is_shown(tiny_taxonomy: Taxonomy) -> None:
+    one = one_head(tiny_taxonomy, "department", [0.69996, 0.2, 0.10004], learned({"quality": 0.7}))
+    assert (one.confidence, one.decision) == (0.7, "auto")
+
+
+# ---- the parent
+
+
+TORN = [0.02, 0.02, 0.5, 0.46]
+
+
+def test_sure_of_the_parent_alone(tiny_taxonomy: Taxonomy) -> None:
+    one = one_head(tiny_taxonomy, "category", TORN, learned({"logistics.delay": 0.8, "logistics": 0.9}))
+    assert (one.decision, one.label, one.name) == ("auto", "logistics", "物流配送")
+    assert (one.confidence, one.threshold, one.reason) == (0.96, 0.9, None)
+    assert [s.label for s in one.top_k] == ["logistics.delay", "logistics.lost", "quality.defect"]
+
+
+@pytest.mark.parametrize("threshold", [0.97, None])
+def test_not_even_sure_of_the_parent(tiny_taxonomy: Taxonomy, threshold: float | None) -> None:
+    one = one_head(tiny_taxonomy, "category", TORN, learned({"logistics.delay": 0.8, "logistics": threshold}))
+    assert (one.decision, one.label, one.confidence) == ("suggest", "logistics.delay", 0.5)
+
+
+def test_a_sure_leaf_is_not_traded_for_its_parent(tiny_taxonomy: Taxonomy) -> None:
+    one = one_head(tiny_taxonomy, "category", TORN, learned({"logistics.delay": 0.5, "logistics": 0.5}))
+    assert one.label == "logistics.delay"
+
+
+def test_the_best_parent_need_not_hold_the_best_leaf(tiny_taxonomy: Taxonomy) -> None:
+    one = one_head(tiny_taxonomy, "category", [0.39, 0.01, 0.3, 0.3], learned({"logistics": 0.6, "quality": 0.3}))
+    assert (one.label, one.confidence) == ("logistics", 0.6)
+
+
+# ---- what goes to a person whatever the confidence
+
+
+def both(taxonomy: Taxonomy, category: list[float], department: list[float], text: Cleaned = CHINESE):
+    every = dict.fromkeys([i for head in taxonomy.heads.values() for i in (*head.ids, *head.parents)], 0.7)
+    logits = {
+        "category": np.log(np.array([category], dtype=np.float32)),
+        "department": np.log(np.array([department], dtype=np.float32)),
+        "sentiment": np.log(np.array([[0.01, 0.01, 0.97, 0.01]], dtype=np.float32)),
+    }
+    calibration = Calibration(heads=dict.fromkeys(logits, learned(every)))
+    return decide(taxonomy, calibration, logits, [text])[0]
+
+
+SURE_DELAY, SURE_QUALITY, SURE_LOGISTICS = [0.01, 0.01, 0.97, 0.01], [0.98, 0.01, 0.01], [0.01, 0.98, 0.01]
+
+
+def test_heads_that_agree_are_auto(tiny_taxonomy: Taxonomy) -> None:
+    row = both(tiny_taxonomy, SURE_DELAY, SURE_LOGISTICS)
+    assert {name: one.decision for name, one in row.items()} == dict.fromkeys(row, "auto")
+
+
+def test_heads_that_contradict_each_other_go_to_review(tiny_taxonomy: Taxonomy) -> None:
+    row = both(tiny_taxonomy, SURE_DELAY, SURE_QUALITY)
+    for name in ("category", "department"):
+        assert (row[name].decision, row[name].reason) == ("review", "heads_conflict")
+        assert row[name].confidence > 0.9
+    assert row["sentiment"].decision == "auto"
+    assert list(row) == ["category", "department", "sentiment"]
+
+
+def test_a_parent_can_contradict_too(tiny_taxonomy: Taxonomy) -> None:
+    row = both(tiny_taxonomy, TORN, SURE_QUALITY)
+    assert (row["category"].label, row["category"].reason) == ("logistics", "heads_conflict")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (Cleaned("My phone broke", truncated=False, chinese=False), "not_chinese"),
+        (Cleaned("", truncated=False, chinese=False), "empty_after_cleaning"),
+    ],
+)
+def test_what_is_no_chinese_text_goes_to_review(tiny_taxonomy: Taxonomy, text: Cleaned, reason: str) -> None:
+    row = both(tiny_taxonomy, SURE_DELAY, SURE_LOGISTICS, text)
+    assert {(one.decision, one.reason) for one in row.values()} == {("review", reason)}
+
+
+def test_each_row_has_its_own_text(tiny_taxonomy: Taxonomy) -> None:
+    logits = {"sentiment": np.log(np.array([[0.97, 0.01, 0.01, 0.01]] * 3, dtype=np.float32))}
+    texts = [CHINESE, Cleaned("hello", truncated=False, chinese=False), CHINESE]
+    rows = decide(tiny_taxonomy, Calibration(heads={"sentiment": learned({"positive": 0.5})}), logits, texts)
+    assert [row["sentiment"].decision for row in rows] == ["auto", "review", "auto"]
+
+
+# ---- calibration
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": 0},
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"precision_target": 1},
+        {"coverage": 0},
+        {"set_floor": -0.1},
+        {"colour": "red"},
+    ],
+)
+def test_an_impossible_calibration_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        HeadCalibration.model_validate(learned({}).model_dump() | change)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.floats(-30, 30, width=32), min_size=4, max_size=4),
+    st.floats(0.2, 5),
+    st.floats(0, 1),
+    st.floats(0, 1) | st.none(),
+)
+def test_any_logits_give_a_sound_prediction(
+    tiny_taxonomy: Taxonomy, scores: list[float], temperature: float, floor: float, threshold: float | None
+) -> None:
+    head = tiny_taxonomy.heads["category"]
+    calibration = learned(
+        dict.fromkeys([*head.ids, *head.parents], threshold), temperature=temperature, set_floor=floor
+    )
+    logits = {"category": np.array([scores], dtype=np.float32)}
+    one = decide(tiny_taxonomy, Calibration(heads={"category": calibration}), logits, [CHINESE])[0]["category"]
+    assert 1 <= len(one.prediction_set) <= 4
+    assert one.top_k[0].label == one.prediction_set[0]
+    assert (one.decision == "auto") == (one.reason is None)
+    if one.decision == "auto":
+        assert one.threshold is not None
+        assert one.confidence >= one.threshold
+    else:
+        assert one.label in head.ids
+    if one.label in head.parents:
+        assert one.decision == "auto"

@@ -1,0 +1,134 @@
+"""Texts to logits: the same bits alone and in any company, in the order they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from complaints.bundle import Bundle, Length
+from complaints.encoder import Encoder, cut_tokens
+from complaints.errors import BundleError, BundleMismatch
+
+MAX_TOKENS, TAIL = 24, 8  # as the tiny bundle has them
+
+
+@pytest.fixture(scope="module")
+def encoders(tiny_bundle: Bundle) -> Iterator[dict[int, Encoder]]:
+    made = {threads: Encoder(tiny_bundle, threads=threads) for threads in (1, 2, 5)}
+    yield made
+    for encoder in made.values():
+        encoder.close()
+
+
+texts = st.lists(st.text("我的屏幕坏了火递怒曝光谢稳，。a1龘 ", max_size=40), max_size=12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(texts, st.sampled_from([1, 2, 5]))
+def test_a_text_gets_the_same_bits_in_any_company(encoders: dict[int, Encoder], batch: list[str], threads: int) -> None:
+    together = encoders[threads].encode(batch)
+    for i, one in enumerate(batch):
+        alone = encoders[1].encode([one])
+        for head, logits in together.logits.items():
+            assert logits[i].tobytes() == alone.logits[head][0].tobytes()
+        assert together.truncated[i] == alone.truncated[0]
+
+
+def test_a_shared_batch_would_have_been_seen(encoders: dict[int, Encoder]) -> None:
+    """The graph is one whose answers depend on their neighbours: the test above can fail."""
+    session = encoders[1]._session
+    calm, loud = np.array([[2, 5, 3]]), np.array([[2, 40, 3]])
+    one = session.run(None, {"input_ids": calm, "attention_mask": np.ones_like(calm)})[0][0]
+    both = np.concatenate([calm, *[np.full((1, 3), i) for i in range(4, 40)], loud])
+    shared = session.run(None, {"input_ids": both, "attention_mask": np.ones_like(both)})[0][0]
+    assert one.tobytes() != shared.tobytes()
+
+
+def test_rows_come_back_in_order(encoders: dict[int, Encoder]) -> None:
+    batch = ["屏", "递" * 9, "", "怒" * 30, "火" * 3]
+    category = encoders[2].encode(batch).logits["category"]
+    assert category[0].argmax() == 0
+    assert set(category[1].argsort()[-2:]) == {2, 3}
+    assert category[4].argmax() == 1
+    assert encoders[2].encode(batch).logits["sentiment"][3].argmax() == 3
+
+
+def test_shapes(encoders: dict[int, Encoder], tiny_bundle: Bundle) -> None:
+    encoded = encoders[1].encode(["屏幕坏了", "火"])
+    assert {head: logits.shape for head, logits in encoded.logits.items()} == {
+        head: (2, size) for head, size in tiny_bundle.manifest.heads.items()
+    }
+    assert all(logits.dtype == np.float32 for logits in encoded.logits.values())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_texts(encoders: dict[int, Encoder], threads: int) -> None:
+    encoded = encoders[threads].encode([])
+    assert encoded.logits["category"].shape == (0, 4)
+    assert encoded.truncated.shape == (0,)
+
+
+def test_an_empty_text_is_answered(encoders: dict[int, Encoder]) -> None:
+    encoded = encoders[1].encode([""])
+    assert np.isfinite(encoded.logits["category"]).all()
+    assert not encoded.truncated[0]
+
+
+def test_truncation_is_told_to_the_token(encoders: dict[int, Encoder]) -> None:
+    room = MAX_TOKENS - 2  # [CLS] and [SEP]
+    assert encoders[1].encode(["我" * room, "我" * (room + 1)]).truncated.tolist() == [False, True]
+
+
+def test_head_and_tail_are_read_and_the_middle_is_not(encoders: dict[int, Encoder]) -> None:
+    def says_fire(text: str) -> bool:
+        return bool(encoders[1].encode([text]).logits["category"][0, 1] > 4)
+
+    assert says_fire("火" + "我" * 80)
+    assert says_fire("我" * 80 + "火")
+    assert not says_fire("我" * 40 + "火" + "我" * 40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 60), st.integers(9, 40), st.data())
+def test_cut_tokens(count: int, most: int, data: st.DataObject) -> None:
+    tail = data.draw(st.integers(0, most - 1))
+    ids = np.arange(count)
+    kept, cut = cut_tokens(ids, Length(max_tokens=most, tail=tail))
+    assert cut == (count > most)
+    if cut:
+        assert kept.tolist() == [*range(most - tail), *range(count - tail, count)]
+        assert len(kept) == most
+    else:
+        assert kept.tolist() == ids.tolist()
+
+
+def test_many_callers_at_once(encoders: dict[int, Encoder]) -> None:
+    batch = ["屏幕坏了", "火" * 20, "", "快递还在路上，怒"]
+    expected = encoders[1].encode(batch).logits["category"].tobytes()
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda _: encoders[2].encode(batch).logits["category"].tobytes(), range(40)))
+    assert set(answers) == {expected}
+
+
+@pytest.mark.parametrize("width", [13, 15])
+def test_a_graph_of_another_width_is_refused_quoting_both(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, width: int
+) -> None:
+    with pytest.raises(BundleMismatch, match=f"answers with {width} logits, .* need 14"):
+        Encoder(make_bundle(tmp_path / "odd", width=width))
+
+
+@pytest.mark.parametrize("name", ["graph.onnx", "tokenizer.json"])
+def test_what_the_engine_cannot_load_is_a_bundle_error(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, name: str
+) -> None:
+    bundle = make_bundle(tmp_path / "broken")
+    (bundle.path / name).write_bytes(b"not a model")
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        Encoder(bundle)

@@ -1,0 +1,221 @@
+"""A model small enough to be made on the spot, and the service around it over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+import uvicorn
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from complaints import text
+from complaints.bundle import Bundle, Length, Manifest, write_bundle
+from complaints.decision import Calibration, HeadCalibration
+from complaints.risk import Policy
+from complaints.taxonomy import Taxonomy
+from serving.app import create_app
+from serving.champion import Fixed, Snapshot, Source, load
+from serving.settings import Settings
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+KEY = "k" * 32
+AUTH = {"Authorization": f"Bearer {KEY}"}
+CHARACTERS = "空调坏了不制冷客服态度差物流慢退款曝光消协投诉，。！"
+WIDTH = 8
+
+
+def _make_bundle(path: Path, *, favour: int = 0, damage: bool = False) -> Bundle:
+    """A bundle of the consumer taxonomy whose heads all lean to their label number `favour`."""
+    taxonomy = Taxonomy.load("consumer")
+    rng = np.random.default_rng(0)
+    vocabulary = {token: i for i, token in enumerate(["[UNK]", "[CLS]", "[SEP]", *sorted(set(CHARACTERS))])}
+    bias = np.concatenate([3.0 * (np.arange(size) == favour) for size in taxonomy.sizes.values()]).astype(np.float32)
+
+    def fill(folder: Path) -> None:
+        weights = {
+            "embedding": rng.normal(size=(len(vocabulary), WIDTH)).astype(np.float32),
+            "matrix": rng.normal(scale=0.1, size=(WIDTH, len(bias))).astype(np.float32),
+            "bias": bias,
+            "axes": np.array([1], dtype=np.int64),
+        }
+        graph = helper.make_graph(
+            [
+                helper.make_node("Gather", ["embedding", "input_ids"], ["embedded"]),
+                helper.make_node("ReduceMean", ["embedded", "axes"], ["mean"], keepdims=0),
+                helper.make_node("MatMul", ["mean", "matrix"], ["product"]),
+                helper.make_node("Add", ["product", "bias"], ["logits"]),
+            ],
+            "tiny",
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"])
+                for name in ("input_ids", "attention_mask")
+            ],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", len(bias)])],
+            [numpy_helper.from_array(value, name) for name, value in weights.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        onnx.save(model, folder / "graph.onnx")
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer()  # a character a token
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        )
+        tokenizer.save(str(folder / "tokenizer.json"))
+        heads = {
+            name: HeadCalibration(
+                temperature=1.0,
+                precision_target=0.9,
+                thresholds=dict.fromkeys(head.names, 0.3),
+                coverage=0.9,
+                set_floor=0.05,
+            )
+            for name, head in taxonomy.heads.items()
+        }
+        (folder / "calibration.json").write_text(Calibration(heads=heads).model_dump_json(), encoding="utf-8")
+
+    manifest = Manifest(
+        format=1,
+        name="consumer",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        run_id=None,
+        base_model="none",
+        code_version="test",
+        text_version=text.VERSION,
+        taxonomy_version=taxonomy.version,
+        heads=taxonomy.sizes,
+        length=Length(max_tokens=64, tail=16),
+        metrics={"test/category/accuracy": 0.5},
+    )
+    bundle = write_bundle(path, manifest, taxonomy, fill)
+    if damage:
+        (path / "graph.onnx").write_bytes(b"not a graph")
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle."""
+    return _make_bundle(tmp_path_factory.mktemp("bundle") / "consumer")
+
+
+@pytest.fixture(scope="session")
+def snapshot(bundle: Bundle) -> Snapshot:
+    """The tiny bundle, loaded."""
+    return load(bundle.path, Policy.load(), version="7", alias="champion")
+
+
+@contextmanager
+def _served(settings: Settings, source: Source | None = None) -> Iterator[httpx.Client]:
+    """The service in a thread on a free port, and a client of it that has no key."""
+    config = uvicorn.Config(create_app(settings, source), port=0, access_log=False, log_config=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        _wait_until(lambda: server.started or not thread.is_alive())
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def _wait_until(true: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something that happens in another thread or process."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of the shared service."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def service(home: Path, snapshot: Snapshot) -> Iterator[httpx.Client]:
+    """One service for all tests that do not need their own; its client sends the key."""
+    with _served(Settings(home=home, api_keys=(KEY,), workers=2), Fixed(snapshot)) as client:
+        client.headers.update(AUTH)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def mlflow_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A client of a real registry in SQLite."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+
+        uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = mlflow.MlflowClient(uri, uri)
+        client.search_experiments()
+    yield client
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, on a socket in a temporary folder."""
+    if not shutil.which("initdb") or not shutil.which("pg_ctl"):
+        pytest.skip("PostgreSQL is not installed (initdb, pg_ctl)")
+    pytest.importorskip("psycopg")
+    folder = Path(subprocess.run(["mktemp", "-d"], check=True, capture_output=True, text=True).stdout.strip())
+    user = None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        try:
+            shutil.chown(folder, "postgres")
+        except LookupError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        user = "postgres"
+
+    def run(*command: object) -> None:
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # type: ignore[call-overload]
+
+    try:
+        run("initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -F"
+        run("pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
+    except (subprocess.CalledProcessError, OSError) as error:
+        pytest.skip(f"PostgreSQL cannot be started: {error}")
+    yield f"postgresql://postgres@/postgres?host={folder}"
+    run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+# Tests cannot import a conftest in importlib mode: they get these as fixtures.
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Bundle]:
+    return _make_bundle
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[..., AbstractContextManager[httpx.Client]]:
+    return _served
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    return _wait_until

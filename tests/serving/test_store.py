@@ -1,0 +1,168 @@
+"""What is kept, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, select, text
+
+from complaints.errors import Conflict, NotFound
+from complaints.records import HeadPrediction
+from serving.champion import Fixed, Snapshot
+from serving.settings import Settings
+from serving.store.engine import open_engine
+from serving.store.queries import Key, Store, Stored, StoreError, new_id
+from serving.store.tables import idempotency_keys, metadata, prediction_heads, predictions
+
+HEAD = HeadPrediction(
+    decision="auto", label="a", name="甲", confidence=0.9, threshold=0.5, prediction_set=("a",), top_k=()
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'deep' / 'store.db'}"
+        return
+    address = request.getfixturevalue("postgres")
+    yield address
+    engine = open_engine(address, migrating=True)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+
+
+def row(**changes: object) -> Stored:
+    now = datetime.now(UTC)
+    values = {
+        "id": new_id(now),
+        "created_at": now,
+        "ticket_id": "T",
+        "request": '{"text":"\\u0000"}',
+        "response": "{}",
+        "model_name": "m",
+        "model_version": "1",
+        "bundle_digest": "d" * 64,
+        "taxonomy_version": "1",
+        "policy_version": "1",
+        "request_id": "r",
+        "heads": {"category": HEAD, "sentiment": HEAD},
+    }
+    return Stored(**(values | changes))  # type: ignore[arg-type]
+
+
+def count(store: Store, table: object) -> int:
+    with store._read() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
+
+
+def test_the_migrations_make_the_tables(url: str) -> None:
+    Store(url).close()
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+    engine.dispose()
+
+
+def test_many_start_at_once(url: str) -> None:
+    code = "import sys; from serving.store.queries import Store; Store(sys.argv[1]).ping()"
+    started = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE) for _ in range(3)]
+    results = [(process.communicate()[1].decode(), process.returncode) for process in started]
+    assert all(code == 0 for _, code in results), results
+
+
+def test_all_or_nothing(url: str) -> None:
+    store, twice = Store(url), row()
+    assert store.save([row(), twice], "x") == "x"
+    before = count(store, predictions)
+    with pytest.raises(StoreError):
+        store.save([row(), twice], "x", Key("k", "b"))
+    assert (count(store, predictions), count(store, idempotency_keys)) == (before, 0)
+    assert store.response(twice.id) == "{}"
+    with pytest.raises(NotFound):
+        store.response(new_id(datetime.now(UTC)))
+    store.close()
+
+
+def test_one_key_one_answer(url: str) -> None:
+    store, key = Store(url), Key("k", "b")
+    with ThreadPoolExecutor(6) as pool:
+        answers = set(pool.map(lambda i: store.save([row()], f"answer {i}", key), range(12)))
+    assert len(answers) == 1
+    assert (count(store, predictions), count(store, prediction_heads)) == (1, 2)
+    assert {store.recall(key)} == answers
+    with pytest.raises(Conflict):
+        store.recall(Key("k", "other"))
+    with pytest.raises(Conflict):
+        store.save([row()], "answer", Key("k", "other"))
+    assert store.recall(Key("other", "b")) is None
+    store.close()
+
+
+def test_keys_are_forgotten_after_a_day(url: str) -> None:
+    store, key = Store(url), Key("k", "b")
+    store.save([], "first", key)
+    with store._write() as connection:
+        connection.execute(idempotency_keys.update().values(created_at=datetime.now(UTC) - timedelta(hours=25)))
+    assert store.recall(key) is None
+    assert store.save([], "second", key) == "second"
+    assert store.recall(key) == "second"
+    store.close()
+
+
+def test_writers_do_not_get_in_each_others_way(url: str) -> None:
+    store = Store(url)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.save([row(), row()], "x"), range(60)))
+    assert count(store, predictions) == 120
+    store.close()
+
+
+def test_foreign_keys_and_durability_are_on(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'x.db'}")
+    with store._read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    store.close()
+
+
+def test_ids_sort_by_time() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    ids = [new_id(start + timedelta(milliseconds=i)) for i in range(500)]
+    assert ids == sorted(ids)
+    assert len({new_id(start) for _ in range(1000)}) == 1000
+    assert {len(one) for one in ids} == {31}
+
+
+def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"something else" * 100)
+    with pytest.raises(StoreError):
+        Store(f"sqlite:///{tmp_path / 'x.db'}")
+
+
+def test_the_service_on_postgresql(served: Any, snapshot: Snapshot, tmp_path: Path, postgres: str) -> None:
+    with served(Settings(home=tmp_path, database_url=postgres), Fixed(snapshot)) as client:
+        nul = client.post("/v1/predictions", json={"text": "空\x00调", "channel": "\x00", "customer": {"id": "\x00"}})
+        assert nul.status_code == 200
+        assert client.get(f"/v1/predictions/{nul.json()['id']}").content == nul.content
+        assert client.get("/v1/predictions/%00").status_code == 404
+
+        def post(_: int) -> httpx.Response:
+            return client.post("/v1/predictions", json={"text": "退款"}, headers={"Idempotency-Key": "k"})
+
+        with ThreadPoolExecutor(6) as pool:
+            assert len({response.content for response in pool.map(post, range(6))}) == 1
+    assert not list(tmp_path.glob("*.db"))
