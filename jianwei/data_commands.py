@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Data: check a file before training on it.", no_args_is_help=True)
+app = typer.Typer(help="Data: check a file before training on it; examine the corpus.", no_args_is_help=True)
 
 
 @app.callback()
@@ -39,3 +39,21 @@ def check(
         sys.stdout.write(orjson.dumps(found.model_dump(), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         typer.echo(found.describe())
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds corpus/ and annotations/")] = Path("data"),
+    taxonomy: Annotated[str, typer.Option(help="Taxonomy of the labels")] = "consumer",
+    datasets: Annotated[
+        Path, typer.Option(envvar="JIANWEI_DATASETS", help="Folder of the real texts; without it they are left out")
+    ] = Path("../shared/datasets"),
+) -> None:
+    """Examine the project's own corpus: counts, near-duplicates, leaks, agreement, difficulty, doubtful labels.
+
+    jianwei data report
+    """
+    from complaints.taxonomy import Taxonomy
+    from training.corpus import describe
+
+    typer.echo(describe(folder, datasets, Taxonomy.load(taxonomy)))

@@ -53,9 +53,8 @@ def bundle_for(settings: Settings, model: str | None, bundle: Path | None) -> Pa
     local = settings.tracking_uri.removeprefix("sqlite:///")
     if model is None and settings.tracking_uri.startswith("sqlite:///") and not Path(local).exists():
         return packaged_bundle()
-    from serving.champion import fetch
-
     from complaints.errors import RegistryError
+    from serving.champion import fetch
 
     name, _, which = (model or settings.model).replace(":", "@").partition("@")
     try:

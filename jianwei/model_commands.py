@@ -60,7 +60,6 @@ def export_bundle(
     if folder.exists():
         raise InvalidInput(f"{folder} exists already; name a new folder")
     from serving.champion import fetch
-
     from serving.settings import load_settings
 
     settings = load_settings()

@@ -51,13 +51,12 @@ def train(
     The new version becomes champion by itself only where there is none; else see `jianwei models promote`.
     """
     _prepare()
-    from serving.champion import fetch
-
     from complaints.bundle import Bundle
     from complaints.predictor import Predictor
     from complaints.risk import Policy
     from complaints.taxonomy import Taxonomy
     from jianwei.default_model import packaged_bundle
+    from serving.champion import fetch
     from serving.settings import load_settings
     from training.recipe import Recipe
     from training.registry import Registry
@@ -188,7 +187,8 @@ def predict(
 
     done = predict_file(predictor, Path(source), output, text=text, title=title)
     typer.echo(
-        f"{done.predicted} rows -> {output}" + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
+        f"{done.predicted} rows -> {output}"
+        + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
     )
 
 
@@ -200,6 +200,7 @@ def _prepare() -> None:
     for noisy in ("onnx_ir", "onnxscript", "mlflow", "alembic", "httpx", "huggingface_hub", "torch.onnx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -247,7 +248,7 @@ def _comparison(found: dict[str, Any], anchors: dict[str, dict[str, float]], riv
     ]
     for name, numbers in found["heads"].items():
         for measure, value in numbers.items():
-            if measure in ("classes", "decisions"):
+            if measure in ("classes", "confusions", "decisions"):
                 continue
             shown = f"{value:>8.4f}" if isinstance(value, float) else f"{value if value is not None else '-':>8}"
             svm = anchors.get(name, {}).get(measure)

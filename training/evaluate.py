@@ -26,6 +26,7 @@ from training.sources import Example
 
 BINS = 15
 CHUNK = 64
+MOST_CONFUSIONS = 20
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class HeadResult:
             )
         return rows
 
+    def confusions(self) -> list[dict[str, Any]]:
+        """The most frequent mistakes: truth, guess, rows; up to MOST_CONFUSIONS."""
+        pairs = Counter((t, g) for t, g in zip(self.truth, self.guess, strict=True) if t != g)
+        return [{"truth": t, "guess": g, "rows": n} for (t, g), n in pairs.most_common(MOST_CONFUSIONS)]
+
     def confusion(self, head: Head) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Labels that occur, and counts (truth, guess)."""
         labels = [label for label in head.ids if label in {*self.truth, *self.guess}]
@@ -137,6 +143,7 @@ def report(predictor: Predictor, results: dict[str, HeadResult]) -> dict[str, An
                 **{k: _plain(v) for k, v in result.metrics(predictor.taxonomy.heads[name]).items()},
                 "decisions": dict(Counter(one.decision for one in result.decided)),
                 "classes": result.classes(predictor.taxonomy.heads[name]),
+                "confusions": result.confusions(),
             }
             for name, result in results.items()
         },

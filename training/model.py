@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from complaints.bundle import Bundle
 from complaints.errors import InvalidInput
@@ -68,6 +69,8 @@ def load_base(name: str, fallback: Path) -> Base:
     """
     if (Path(name) / "bundle.json").is_file():
         return _from_bundle(Path(name))
+    transformers_logging.set_verbosity_error()  # a pooler that is not in the file is no news
+    transformers_logging.disable_progress_bar()
     try:
         encoder = AutoModel.from_pretrained(name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)

@@ -24,18 +24,19 @@ class JsonRequest(Request):
         """The whole body; raises TooLarge, whether or not its length was announced, and WrongMediaType."""
         if not hasattr(self, "_body"):
             self._body = await self._read()
-            # Beyond "body" and "json" FastAPI does not look at the type: what is not JSON must end here.
             if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise WrongMediaType("send Content-Type: application/json")
         return self._body
 
     async def json(self) -> Any:
         """The body as JSON; raises MalformedJson, for NaN and lone surrogates too, which JSON does not have."""
-        try:
-            return orjson.loads(await self.body())
-        except orjson.JSONDecodeError as error:
-            # Line and column, but not what stands there.
-            raise MalformedJson(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        if not hasattr(self, "_json"):
+            try:
+                self._json = orjson.loads(await self.body())
+            except orjson.JSONDecodeError as error:
+                # Line and column, but not what stands there.
+                raise MalformedJson(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        return self._json
 
     async def _read(self) -> bytes:
         chunks: list[bytes] = []
@@ -57,13 +58,16 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route whose body comes through JsonRequest."""
+    """A route whose body, where it has one, comes through JsonRequest."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, given our request."""
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(JsonRequest(request.scope, request.receive))
+            request = JsonRequest(request.scope, request.receive)
+            if self.body_field is not None:
+                await request.json()  # now: FastAPI would make a bare 400 of everything that this may raise
+            return await handler(request)
 
         return handle

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 from typer.testing import CliRunner, Result
 
 from complaints.bundle import Bundle
@@ -169,3 +171,14 @@ def test_mistakes_are_explained(
     filled = [a.format(file=labelled_file, taxonomy=taxonomy) for a in arguments]
     result = jianwei(*filled, ok=False)
     assert says in str(result.exception)
+
+
+def test_the_notebook_reads_the_run(trained: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIANWEI_HOME", str(home))
+    monkeypatch.setenv("JIANWEI_MODEL", "mine")
+    notebook = nbformat.read(Path(__file__).parents[2] / "notebooks" / "errors.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "clear the notebook's outputs"
+    done = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
+    shown = "".join(str(output) for cell in done.cells for output in cell.get("outputs", []))
+    assert "macro_f1" in shown
+    assert "topic" in shown
