@@ -20,11 +20,12 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from complaints import text
-from complaints.errors import BundleError, BundleMismatch
+from complaints.errors import BundleError, BundleMismatch, TaxonomyError
 from complaints.taxonomy import Taxonomy
 
 FORMAT = 1
@@ -37,6 +38,12 @@ class Length(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     max_tokens: int = Field(gt=8, description="Special tokens included")
     tail: int = Field(ge=0, description="Of these, how many come from the end of a text that is too long")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.tail >= self.max_tokens:
+            raise ValueError(f"tail {self.tail} leaves no room in max_tokens {self.max_tokens}")
+        return self
 
 
 class Manifest(BaseModel):
@@ -79,12 +86,17 @@ class Bundle:
         """
         folder = Path(path)
         manifest = _read_manifest(folder)
+        if "taxonomy.yaml" not in manifest.files:
+            raise BundleError(f"bundle {folder}: {MANIFEST} lists no taxonomy.yaml; copy the bundle again")
         for name, digest in manifest.files.items():
             if not (folder / name).is_file():
                 raise BundleError(f"bundle {folder}: {name} is missing; copy the bundle again")
             if _sha256(folder / name) != digest:
                 raise BundleError(f"bundle {folder}: {name} is not the file that was written; copy the bundle again")
-        taxonomy = Taxonomy.load(folder / "taxonomy.yaml")
+        try:
+            taxonomy = Taxonomy.load(folder / "taxonomy.yaml")
+        except TaxonomyError as error:
+            raise BundleError(f"bundle {folder}: {error}") from error
         if taxonomy.version != manifest.taxonomy_version:
             raise BundleMismatch(
                 f"bundle {folder}: trained on taxonomy version {manifest.taxonomy_version}, "
@@ -108,6 +120,8 @@ def write_bundle(path: Path, manifest: Manifest, taxonomy: Taxonomy, fill: Calla
 
     Replaces what stood at `path`. Returns the bundle, opened from disk again.
     """
+    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise BundleError(f"{path} exists and is no bundle: choose another place, or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -117,9 +131,17 @@ def write_bundle(path: Path, manifest: Manifest, taxonomy: Taxonomy, fill: Calla
         written = manifest.model_copy(update={"files": files})
         (folder / MANIFEST).write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
         folder.chmod(0o755)  # mkdtemp makes it private
+        Bundle.open(folder)  # what cannot be opened must not replace what can
+        old = folder.with_name(f"{folder.name}.old")
         if path.exists():
-            shutil.rmtree(path)
-        folder.replace(path)
+            path.replace(old)
+        try:
+            folder.replace(path)
+        except BaseException:
+            if old.exists():
+                old.replace(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -29,8 +29,10 @@ def parse_document(model: type[Document], text: str, origin: str, error: type[Ji
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as cause:
+    except (yaml.YAMLError, ValueError) as cause:  # ValueError: an impossible date
         raise error(f"{origin} is not valid YAML: {cause}") from cause
+    if twice := _twice(node):
+        raise error("\n".join(f"{origin}:{line}: {key}: written twice" for key, line in twice))
     if not isinstance(data, dict):
         raise error(f"{origin} must be a YAML mapping of {', '.join(model.model_fields)}")
     try:
@@ -38,9 +40,37 @@ def parse_document(model: type[Document], text: str, origin: str, error: type[Ji
     except ValidationError as cause:
         faults = [
             f"{origin}:{_line(node, fault['loc'])}: {'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
+            + (
+                " (put it in quotes)"
+                if fault["type"] == "string_type" and not isinstance(fault["input"], (dict, list, type(None)))
+                else ""
+            )
             for fault in cause.errors()
         ]
         raise error("\n".join(faults)) from cause
+
+
+def _twice(node: yaml.Node | None) -> list[tuple[str, int]]:
+    """Keys that a mapping holds more than once, which YAML would silently drop, with their lines."""
+    found: list[tuple[str, int]] = []
+    waiting: list[yaml.Node | None] = [node]
+    known: set[int] = set()  # an alias may point back to a node that holds it
+    while waiting:
+        part = waiting.pop()
+        if id(part) in known:
+            continue
+        known.add(id(part))
+        if isinstance(part, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in part.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        found.append((key.value, key.start_mark.line + 1))
+                    seen.add(key.value)
+                waiting.append(value)
+        elif isinstance(part, yaml.SequenceNode):
+            waiting.extend(part.value)
+    return found
 
 
 def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:

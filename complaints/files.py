@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import math
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 LONGEST_FIELD = 4 * 1024 * 1024
 # UTF-8 with fewer broken bytes than this share of its multi-byte characters is damaged UTF-8, not another encoding.
 DAMAGE = 0.02
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,10 @@ class DataFile:
             raise UnreadableFile(f"{self.path}: cannot read {self.suffix or 'no suffix'}; use {', '.join(SUFFIXES)}")
         binary = self.suffix in (".xlsx", ".parquet")
         self.encoding = None if binary else detect_encoding(self.path)
-        self.columns = self._columns()
+        try:
+            self.columns = self._columns()
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UnreadableFile(f"{self.path} cannot be read ({error}); save it as UTF-8") from error
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         if self.suffix == ".parquet":
@@ -119,6 +125,8 @@ class DataFile:
                     if isinstance(error, UnicodeDecodeError):  # the decoder cannot go on behind it
                         return
                     continue
+                while len(cells) > len(self.columns) and not cells[-1]:
+                    cells.pop()
                 if not cells:
                     number -= 1  # an empty line is no row
                 elif len(cells) != len(self.columns):
@@ -131,17 +139,26 @@ class DataFile:
     def _jsonl(self) -> Iterator[Row | BadRow]:
         with self._open() as file:
             number = 0
-            for line in file:
+            while True:
+                try:
+                    line = file.readline()
+                except UnicodeDecodeError as error:
+                    yield BadRow(number + 1, str(error))
+                    return
+                if not line:
+                    return
                 if not line.strip():
                     continue
                 number += 1
                 try:
                     value = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     yield BadRow(number, f"not JSON: {error}")
                     continue
                 if not isinstance(value, dict):
                     yield BadRow(number, "not a JSON object")
+                elif _HALF.search(json.dumps(value, ensure_ascii=False)):
+                    yield BadRow(number, "half a character (a lone surrogate)")
                 elif "\ufffd" in line:
                     yield BadRow(number, "bytes that are not UTF-8")
                 else:
@@ -210,7 +227,7 @@ def detect_encoding(path: Path) -> str:
 
 def _utf8_damage(path: Path) -> tuple[int, int, bool]:
     """Broken sequences, multi-byte characters, and whether a NUL byte occurs, read as UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
     broken = multibyte = 0
     with path.open("rb") as file:
         while True:
@@ -218,8 +235,9 @@ def _utf8_damage(path: Path) -> tuple[int, int, bool]:
             if b"\0" in chunk:
                 return 0, 0, True
             text = decoder.decode(chunk, final=not chunk)
-            replaced = text.count("\ufffd")
-            broken += replaced
+            replaced = len(_HALF.findall(text))
+            if chunk or not multibyte:  # a last character cut in two is a short copy, not another encoding
+                broken += replaced
             multibyte += len(text) - len(text.encode("ascii", "ignore")) - replaced
             if not chunk:
                 return broken, multibyte, False
@@ -238,6 +256,8 @@ def _header(path: Path, cells: list[str]) -> list[str]:
 
 def _text(value: object) -> str | None:
     if value is None or value == "":
+        return None
+    if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, bool):
         return str(value).lower()

@@ -108,8 +108,11 @@ class Policy(_Data):
                 raise ValueError(f"{field} lacks {', '.join(missing)}")
         try:
             ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"timezone {self.timezone!r} is not known; write it like Asia/Shanghai") from None
+        every = [rule.code for rule in self.rules]
+        if twice := sorted({code for code in every if every.count(code) > 1}):
+            raise ValueError(f"rules use a code twice: {', '.join(twice)}")
         return self
 
     @cached_property
@@ -129,12 +132,21 @@ class Policy(_Data):
         for word in rule.keywords:
             for match in re.finditer(re.escape(word), text):
                 start, end = match.span()
-                around = text[max(0, start - 10) : end + 10]
-                if not any(word in phrase and phrase in around for phrase in rule.not_in) and not self._negated.search(
-                    text[:start]
+                if (word[0].isdigit() and text[start - 1 : start].isdigit()) or (
+                    word[-1].isdigit() and text[end : end + 1].isdigit()
+                ):
+                    continue  # part of a longer number
+                if not any(_inside(text, start, end, phrase) for phrase in rule.not_in) and not self._negated.search(
+                    text[max(0, start - 50) : start]
                 ):
                     return word
         return None
+
+
+def _inside(text: str, start: int, end: int, phrase: str) -> bool:
+    """Whether text[start:end] is part of an occurrence of `phrase`."""
+    at = text.find(phrase, max(0, end - len(phrase)), start + len(phrase))
+    return at != -1 and at <= start and at + len(phrase) >= end
 
 
 def assess(
@@ -157,7 +169,15 @@ def assess(
     created = complaint.created_at
     if created is not None:
         zone = ZoneInfo(policy.timezone)
-        created = created.replace(tzinfo=zone) if created.tzinfo is None else created.astimezone(zone)
+        try:
+            created = created.replace(tzinfo=zone) if created.tzinfo is None else created.astimezone(zone)
+        except OverflowError:  # a date at either end of the calendar has no deadline
+            created = None
+    try:
+        respond = created and created + timedelta(minutes=severity.respond_minutes)
+        resolve = created and created + timedelta(hours=severity.resolve_hours)
+    except OverflowError:
+        respond = resolve = None
     return Risk(
         level=level,
         severity=severity.severity,
@@ -165,8 +185,8 @@ def assess(
         matrix=RiskMatrix(**matrix),
         reasons=tuple(ReasonNote(code=rule.code, detail=detail) for rule, detail in applied),
         actions=policy.actions[level],
-        respond_by=created and created + timedelta(minutes=severity.respond_minutes),
-        resolve_by=created and created + timedelta(hours=severity.resolve_hours),
+        respond_by=respond,
+        resolve_by=resolve,
     )
 
 

@@ -18,22 +18,28 @@ VERSION = "1"
 
 # A complaint longer than this is an attachment pasted in; what is cut is said (`Cleaned.truncated`).
 MAX_CHARS = 10_000
-CUT_MARK = "…"
+CUT_MARK = "..."  # as NFKC writes …, so that a cut text is clean too
+# Honest texts settle in three rounds; what has not settled by then is built to go on, and loses its & < >.
+MOST_ROUNDS = 8
 
 # Below this share of Chinese letters among all letters a text is not Chinese ("iPhone坏了" counts words, not letters).
 CHINESE_SHARE = 0.3
 
 _MARKUP = re.compile(
-    r"<(script|style)\b[^>]*>.*?</\1\s*>|<!--.*?-->"
+    r"<(script|style)\b[^>]{0,200}>.{0,2000}?</\1\s*>|<!--.{0,500}?-->"
     r"|</?(?:a|abbr|b|blockquote|body|br|center|code|dd|div|dl|dt|em|font|form|h[1-6]|head|hr|html|i|img|input|label|li|"
     r"link|meta|ol|option|p|pre|s|select|small|span|strong|sub|sup|table|tbody|td|tfoot|th|thead|title|tr|u|ul|video)"
     r"(?:\s[^<>]*|/)?>",
     re.IGNORECASE | re.DOTALL,
 )
+# More digits than any character has; int() refuses above 4300 of them.
+_ENDLESS = re.compile(r"&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{9,});?")
+_MASKS = re.compile("<(?:证件号|卡号|手机号|电话|邮箱|车牌)>")
+_KANA = re.compile(r"[\u3041-\u30ff]")
 # Zero-width, bidirectional, soft hyphen, byte-order, variation selectors, tags: invisible, yet they split words.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
-    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _SPACE = re.compile(r"\s+")
@@ -43,13 +49,13 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134
 _WORD = re.compile(r"[A-Za-z]+|[^\W\d_\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134fA-Za-z]")
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,4}")
-_ID_CARD = re.compile(r"(?<!\d)[1-9]\d{16}[\dXx](?![\dXx])")
-_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){14,18}(?!\d)")
-_MOBILE = re.compile(r"(?<!\d)(?:\+?86[ -]?)?1[3-9]\d(?:[ -]?\d{4}){2}(?!\d)")
-_LANDLINE = re.compile(r"(?<!\d)(?:\(0\d{2,3}\)|0\d{2,3}-)[ ]?[2-9]\d{6,7}(?!\d)")
+_ID_CARD = re.compile(r"(?<!\d)[1-9]\d{5}[ -]?\d{8}[ -]?\d{3}(?:[Xx]|\d(?![\dXx]))")
+_CARD = re.compile(r"(?<!\d)(?:[3-69]\d{14,18}|[3-69]\d{3}(?:[ -]\d{4}){3}(?:[ -]\d{1,3})?)(?!\d)")
+_MOBILE = re.compile(r"(?<!\d)(?:(?:\+|00)?86[ -]?)?1[3-9]\d(?:[ -]?\d{4}){2}(?!\d)")
+_LANDLINE = re.compile(r"(?<!\d)(?:\(0\d{2,3}\)|0(?:10|2\d|[3-9]\d{2})-?)[ ]?[2-9]\d{6,7}(?!\d)")
 _PLATE = re.compile(
-    r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-HJ-NP-Z][·• ]?"
-    r"(?=[A-HJ-NP-Z]*\d)[A-HJ-NP-Z0-9]{5,6}"
+    r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-HJ-NP-Za-hj-np-z][·• ]?"
+    r"(?=[A-HJ-NP-Za-hj-np-z]*\d)[A-HJ-NP-Za-hj-np-z0-9]{5,6}"
     r"(?![A-Za-z0-9])"
 )
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -76,19 +82,30 @@ def clean(raw: str) -> Cleaned:
     came in and the rest was cut (the text then ends with `…`); `chinese` is False where fewer than
     CHINESE_SHARE of the letters and foreign words are Chinese, an empty text included.
     """
-    truncated = len(raw) > MAX_CHARS
-    text = raw[:MAX_CHARS]
+    text = _settle(raw[:MAX_CHARS])
+    truncated = len(raw) > MAX_CHARS or len(text) > MAX_CHARS  # NFKC may make 18 characters of one
+    if truncated:
+        text = _settle(text[: MAX_CHARS - len(CUT_MARK)]).rstrip(". ") + CUT_MARK
+    own = _MASKS.sub("", text)
+    han, kana = len(_HAN.findall(own)), len(_KANA.findall(own))
+    chinese = han > 0 and han >= CHINESE_SHARE * (han + len(_WORD.findall(own))) and kana < 0.25 * (han + kana)
+    return Cleaned(text, truncated, chinese)
+
+
+def _settle(text: str) -> str:
     # One round can uncover work for the next (&amp;lt; unescapes twice), so rounds go on until nothing changes.
+    for _ in range(MOST_ROUNDS):
+        if (after := _round(text)) == text:
+            return text
+        text = after
+    text = re.sub("[&<>]", " ", text)
     while (after := _round(text)) != text:
         text = after
-    if truncated:
-        text = text.rstrip(CUT_MARK + ".") + CUT_MARK
-    han = len(_HAN.findall(text))
-    return Cleaned(text, truncated, han > 0 and han >= CHINESE_SHARE * (han + len(_WORD.findall(text))))
+    return text
 
 
 def _round(text: str) -> str:
-    text = _MARKUP.sub(" ", html.unescape(text))
+    text = _MARKUP.sub(" ", html.unescape(_ENDLESS.sub(" ", text)))
     text = _CONTROL.sub("", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
     text = _simplifier().convert(text)
     text = mask(_SPACE.sub(" ", text).strip())
@@ -110,6 +127,7 @@ def mask(text: str) -> str:
 
 
 def _id_card(number: str) -> bool:
+    number = number.replace(" ", "").replace("-", "")
     total = sum(int(digit) * weight for digit, weight in zip(number[:17], _ID_WEIGHTS, strict=True))
     return "10X98765432"[total % 11] == number[17].upper()
 

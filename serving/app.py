@@ -99,6 +99,12 @@ def _openapi(app: FastAPI, *, secured: bool) -> dict[str, Any]:
         parts = document.setdefault("components", {})
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         parts.setdefault("schemas", {}).update(problem.pop("$defs", {}) | {"Problem": problem})
+        for leftover in ("HTTPValidationError", "ValidationError"):
+            parts["schemas"].pop(leftover, None)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                    del operation["responses"]["422"]  # FastAPI adds it to every path with a parameter
         if secured:
             parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "An API key"}}
             for path, methods in document["paths"].items():

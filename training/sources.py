@@ -81,7 +81,7 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
             read.left_out[f"{path.name}: no text"] += 1
             continue
         if annotations is not None:
-            known = annotations.get(sha1(text))
+            known = annotations.pop(sha1(text), None)  # a text that stands twice counts once
             if known is None:
                 continue
             values = values | known

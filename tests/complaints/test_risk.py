@@ -110,9 +110,6 @@ def test_a_missing_policy_says_what_to_do(tmp_path: Path) -> None:
         Policy.load(tmp_path / "none.yaml")
 
 
-@pytest.mark.xfail(
-    reason="ZoneInfo raises OSError for the name of a folder or a very long name; only two errors are caught"
-)
 @pytest.mark.parametrize("zone", ["Asia", "A" * 300])
 def test_a_time_zone_that_is_a_folder_is_refused(tmp_path: Path, zone: str) -> None:
     (tmp_path / "p.yaml").write_text(DEFAULT.replace("Asia/Shanghai", zone), encoding="utf-8")
@@ -120,7 +117,6 @@ def test_a_time_zone_that_is_a_folder_is_refused(tmp_path: Path, zone: str) -> N
         Policy.load(tmp_path / "p.yaml")
 
 
-@pytest.mark.xfail(reason="two rules of one code pass; reasons can then not be told apart")
 def test_a_code_used_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(DEFAULT.replace("code: lawsuit", "code: group"), encoding="utf-8")
     with pytest.raises(PolicyError, match="group"):
@@ -170,13 +166,11 @@ def test_the_reason_names_the_keyword(policy: Policy) -> None:
     assert [(r.code, r.detail) for r in judge(policy, "我要找记者").reasons] == [("public", "已公开或扬言公开：记者")]
 
 
-@pytest.mark.xfail(reason="a phrase near the keyword excuses it: the phrase must contain that very occurrence")
 @pytest.mark.parametrize("text", ["我要直播你们,直播间里全是假货", "手机拍照曝光过度,我要曝光"])
 def test_another_sense_nearby_does_not_excuse_a_threat(policy: Policy, text: str) -> None:
     assert "public" in codes(judge(policy, text))
 
 
-@pytest.mark.xfail(reason="'315' and '12345' are found inside longer numbers: dates, order numbers, amounts")
 @pytest.mark.parametrize("text", ["订单号20240315001没发货", "多扣了3150元", "密码123456被盗"])
 def test_a_number_inside_another_is_no_keyword(policy: Policy, text: str) -> None:
     assert "regulator" not in codes(judge(policy, text))
@@ -339,7 +333,6 @@ def test_no_deadline_without_a_time(policy: Policy) -> None:
     assert (risk.respond_by, risk.resolve_by) == (None, None)
 
 
-@pytest.mark.xfail(reason="created_at near year 9999 overflows in astimezone or timedelta", raises=OverflowError)
 def test_a_date_at_the_end_of_time_does_not_raise(policy: Policy) -> None:
     judge(policy, "x", created_at=datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
 

@@ -105,7 +105,7 @@ def test_a_damaged_champion_does_not_replace_a_good_one(
             champion.current()
         good, bad = registry.register("bundle"), registry.register("bundle", damage=True)
         registry.crown(good)
-        wait_until(lambda: (settings.models / f"champion-{registry.name}.json").exists())
+        wait_until((settings.models / f"champion-{registry.name}.json").exists)
         assert champion.current().version == good
         registry.crown(bad)
         wait_until(lambda: any("graph.onnx" in line.get("reason", "") for line in logs))

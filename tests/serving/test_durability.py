@@ -24,8 +24,8 @@ from serving.champion import Fixed, load
 from serving.settings import Settings
 
 settings = Settings(home=Path(sys.argv[1]), workers=2)
-config = uvicorn.Config(create_app(settings, Fixed(load(Path(sys.argv[2]), Policy.load(), version="1", alias=None))), port=0)
-server = uvicorn.Server(config)
+source = Fixed(load(Path(sys.argv[2]), Policy.load(), version="1", alias=None))
+config = uvicorn.Config(create_app(settings, source), port=0)
 
 class Announcing(uvicorn.Server):
     async def startup(self, sockets=None):
@@ -77,7 +77,7 @@ def test_kill_9_loses_nothing_that_was_answered(bundle: Bundle, tmp_path: Path, 
     connection = sqlite3.connect(tmp_path / "jianwei.db")
     stored = {row[0] for row in connection.execute("SELECT id FROM predictions")}
     whole = connection.execute(
-        "SELECT count(*) FROM predictions p WHERE (SELECT count(*) FROM prediction_heads h WHERE h.prediction_id = p.id) = 0"
+        "SELECT count(*) FROM predictions WHERE id NOT IN (SELECT prediction_id FROM prediction_heads)"
     ).fetchone()
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
