@@ -44,7 +44,7 @@ class Encoder:
         self._heads = bundle.manifest.heads
         self._length = bundle.manifest.length
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # parallel over texts: two threads of one beat one of two (SPEED)
+        options.intra_op_num_threads = 1  # parallel over texts: two threads of one beat one of two
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # an arena keeps the peak of the longest text for ever
         options.log_severity_level = 3

@@ -52,9 +52,12 @@ def serve(
 
 
 def main() -> None:
-    """Run the command line; errors meant for people are printed as one line, exit status 2."""
+    """Run the command line; errors meant for people are printed without a stack trace, exit status 2."""
     try:
         app()
-    except JianweiError as error:
+    except (JianweiError, OSError) as error:  # OSError: a full disk, a folder that may not be written to
         sys.stderr.write(f"jianwei: {error}\n")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"jianwei: this command needs {error.name}: pip install 'jianwei[training]'\n")
         sys.exit(2)

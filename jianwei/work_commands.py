@@ -183,9 +183,11 @@ def predict(
         return
     if output is None:
         raise InvalidInput("say where to write: -o answers.csv, .jsonl or .parquet")
+    from rich.console import Console
+
     from serving.bulk import predict_file
 
-    done = predict_file(predictor, Path(source), output, text=text, title=title)
+    done = predict_file(predictor, Path(source), output, text=text, title=title, console=Console(stderr=True))
     typer.echo(
         f"{done.predicted} rows -> {output}"
         + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")

@@ -62,10 +62,10 @@ def predict_file(
 
     `text`, `title`, `channel` and `created_at` name columns of the input; all columns of the input come along.
     CSV and Parquet get `HEAD`, `HEAD_confidence`, `HEAD_decision`, `HEAD_reason` for each head, `risk_level`,
-    `severity`, `propagation_index`, `warnings`; JSONL gets the row under `row` and the whole prediction under
-    `prediction`. Rows that cannot be read or have no text go to `<output>.errors.csv`. Progress is drawn on
-    `console` where one is given. Raises InvalidInput where source and output do not fit, UnreadableFile where the
-    source cannot be read.
+    `severity`, `propagation_index`, `warnings`, an input column of such a name being kept as `NAME_input`; JSONL
+    gets the row under `row` and the whole prediction under `prediction`. Rows that cannot be read or have no text go
+    to `<output>.errors.csv`. Progress is drawn on `console` where one is given. Raises InvalidInput where source and
+    output do not fit, UnreadableFile where the source cannot be read.
     """
     data = DataFile(source)
     columns = {"text": text, "title": title, "channel": channel, "created_at": created_at}
@@ -76,10 +76,6 @@ def predict_file(
     written = _columns(predictor.taxonomy)
     if not _writable("".join(data.columns)):
         raise InvalidInput(f"{source} names a column with characters that are not Unicode; rename it")
-    if output.suffix != ".jsonl" and (taken := [column for column in written if column in data.columns]):
-        raise InvalidInput(
-            f"{source} has columns that the output adds: {', '.join(taken)}; rename them or write .jsonl"
-        )
     predicted = failed = 0
     with ExitStack() as stack:
         out = stack.enter_context(_beside(output))
@@ -158,6 +154,18 @@ def _columns(taxonomy: Taxonomy) -> list[str]:
     return [*heads, "risk_level", "severity", "propagation_index", "warnings"]
 
 
+def _kept(columns: Sequence[str], added: Sequence[str]) -> list[str]:
+    """Names of the input's columns in the output: a label of the input must not pass for a prediction, nor be lost."""
+    taken, names = {*columns, *added}, []
+    for column in columns:
+        name = column
+        while name in added or (name != column and name in taken):
+            name += "_input"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
 def _values(prediction: Prediction) -> list[str | float | None]:
     """One prediction's values, in the order of `_columns`."""
     values: list[str | float | None] = []
@@ -184,7 +192,7 @@ class _Csv:
     def __init__(self, file: TextIO, columns: list[str], added: list[str]) -> None:
         self._columns = columns
         self._writer = csv.writer(file)
-        self._writer.writerow([*columns, *added])
+        self._writer.writerow([*_kept(columns, added), *added])
 
     def write(self, rows: Sequence[tuple[Row, Prediction]]) -> None:
         for row, prediction in rows:
@@ -212,7 +220,7 @@ class _Parquet:
             raise InvalidInput(f"writing {path.name} needs pyarrow: pip install 'jianwei[parquet]'") from None
         self._arrow, self._columns, self._added = pyarrow, columns, added
         numbers = {name for name in added if name.endswith("_confidence") or name == "propagation_index"}
-        fields = [(name, pyarrow.string()) for name in columns]
+        fields = [(name, pyarrow.string()) for name in _kept(columns, added)]
         fields += [(name, pyarrow.float64() if name in numbers else pyarrow.string()) for name in added]
         self._schema = pyarrow.schema(fields)
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema, compression="zstd")
@@ -224,7 +232,8 @@ class _Parquet:
         self._writer.close()
 
     def write(self, rows: Sequence[tuple[Row, Prediction]]) -> None:
-        table: dict[str, list[Any]] = {name: [row.values.get(name) for row, _ in rows] for name in self._columns}
+        kept = zip(self._columns, _kept(self._columns, self._added), strict=True)
+        table: dict[str, list[Any]] = {name: [row.values.get(column) for row, _ in rows] for column, name in kept}
         answers = [_values(prediction) for _, prediction in rows]
         table |= {name: [answer[i] for answer in answers] for i, name in enumerate(self._added)}
         if rows:

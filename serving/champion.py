@@ -193,19 +193,19 @@ def resolve(tracking_uri: str, name: str, version_or_alias: str) -> str:
 def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> tuple[Path, str]:
     """Bring a registered version's bundle to `folder/<name>-v<version>`, whole or not at all; returns path, version.
 
-    What is there already is used as it is, unless it is damaged. Raises RegistryError where the registry refuses
-    or cannot be reached, BundleError where the version holds no bundle that opens.
+    What is there already is used as it is, unless it is damaged or of another registry. Raises RegistryError where
+    the registry refuses or cannot be reached, BundleError where the version holds no bundle that opens.
     """
     version = resolve(tracking_uri, name, version_or_alias)
     target = folder / f"{name}-v{version}"
-    if _opens(target):
-        return target, version
     client = _client(tracking_uri)
+    registered = _asked(lambda: client.get_model_version(name, version))
+    if _opens(target, registered.tags.get("digest")):
+        return target, version
     from mlflow.artifacts import download_artifacts
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=folder) as temporary:
-        _asked(lambda: client.get_model_version(name, version))  # a clear "not found" before the download's unclear one
         _asked(lambda: download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=temporary))
         manifests = sorted(Path(temporary).rglob(MANIFEST), key=lambda path: len(path.parts))
         if not manifests:
@@ -217,12 +217,12 @@ def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> 
     return target, version
 
 
-def _opens(path: Path) -> bool:
+def _opens(path: Path, digest: str | None = None) -> bool:
+    """Whether a whole bundle lies there, and is the one registered: another registry's version 1 may lie there too."""
     try:
-        Bundle.open(path)
+        return Bundle.open(path).digest == digest or digest is None
     except JianweiError:
         return False
-    return True
 
 
 def _replace(found: Path, target: Path) -> None:
@@ -230,7 +230,7 @@ def _replace(found: Path, target: Path) -> None:
     try:
         found.replace(target)
     except OSError:
-        if _opens(target):
+        if _opens(target, Bundle.open(found).digest):
             return
         damaged = found.parent / "damaged"
         target.replace(damaged)  # a folder cannot be replaced by a folder

@@ -69,7 +69,7 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # async: FastAPI would run a plain function in a thread
     return request.app.state.service  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,7 @@
 """A bounded queue and a few threads that run the model: one complaint a job, one thread a core.
 
-No batches are formed of requests that happen to arrive together: on a CPU that was measured not to pay
-(SPEED.md), and each caller would wait for the longest text.
+No batches are formed of requests that happen to arrive together: on a CPU that does not pay, an int8 graph would
+answer differently in company (complaints/encoder.py), and each caller would wait for the longest text.
 """
 
 from __future__ import annotations

@@ -80,8 +80,15 @@ def _near(value: datetime) -> datetime:
     return value
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("write it as a whole number")
+    return value
+
+
 Short = Annotated[str, Field(max_length=200)]
 Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, BeforeValidator(_number)]  # not Strict: to JSON, 3.0 is a whole number
 Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_near)]
 
 
@@ -95,7 +102,7 @@ class CustomerIn(_In):
 
     id: Short | None = Field(None, description="The caller's customer number", examples=["C42"])
     vip: Flag = Field(False, description="A customer whom the company treats with priority")
-    followers: Annotated[int, Strict()] | None = Field(
+    followers: Whole | None = Field(
         None, ge=0, le=10_000_000_000, description="Followers on the customer's largest public account", examples=[120]
     )
 
@@ -106,7 +113,7 @@ class OptionsIn(_In):
     heads: Annotated[list[Short], Field(min_length=1, max_length=100)] | None = Field(
         None, description="Heads to answer with; all of them where not given", examples=[["category"]]
     )
-    top_k: Annotated[int, Strict()] = Field(3, ge=1, le=20, description="Most likely labels to list, a head")
+    top_k: Whole = Field(3, ge=1, le=20, description="Most likely labels to list, a head")
     explain: Flag = Field(
         False, description="Add the stretches of text that speak for each answer; takes several times longer"
     )

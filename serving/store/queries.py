@@ -147,16 +147,15 @@ def _claim(connection: Connection, key: Key, answer: str) -> None:
     table = idempotency_keys
     connection.execute(delete(table).where(table.c.created_at < _oldest()))
     try:
-        connection.execute(
-            insert(table).values(key=key.key, body=key.body, answer=answer, created_at=datetime.now(UTC))
-        )
+        values = {"key": key.key, "body": key.body, "answer": answer, "created_at": datetime.now(UTC)}
+        connection.execute(insert(table), values)
     except IntegrityError as error:
         raise _KeyTaken from error
 
 
 def _insert(connection: Connection, row: Stored) -> None:
-    values = {column.name: getattr(row, column.name) for column in predictions.columns}
-    connection.execute(insert(predictions).values(values))
+    # Values beside the statement, not in it: SQLAlchemy compiles it once.
+    connection.execute(insert(predictions), {column.name: getattr(row, column.name) for column in predictions.columns})
     heads = [
         {
             "prediction_id": row.id,

@@ -1,0 +1,5 @@
+"""`python -m jianwei`."""
+
+from jianwei.cli import main
+
+main()
