@@ -18,6 +18,7 @@ from rich.console import Console
 
 from complaints.bundle import Bundle
 from complaints.errors import InvalidInput, UnreadableFile
+from complaints.files import DataFile, Row
 from complaints.predictor import Predictor
 from complaints.records import Complaint, Prediction
 from serving.bulk import predict_file
@@ -121,12 +122,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(predictor: Pred
             predict_file(predictor, source, output, text="内容")
     with pytest.raises(UnreadableFile, match="'text'"):
         predict_file(predictor, source, source.with_name("out.csv"))
-    labelled = source.with_name("labelled.csv")
-    labelled.write_text("text,category\n坏了,x\n", encoding="utf-8")
-    with pytest.raises(InvalidInput, match="category"):
-        predict_file(predictor, labelled, source.with_name("out.csv"))
     assert source.read_bytes() == before
-    assert sorted(p.name for p in source.parent.iterdir()) == ["in.csv", "labelled.csv", "link.csv"]
+    assert sorted(p.name for p in source.parent.iterdir()) == ["in.csv", "link.csv"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_label_of_the_input_is_kept_beside_the_prediction(predictor: Predictor, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in.csv").write_text("text,category,category_input\n坏了,x,y\n", encoding="utf-8")
+    predict_file(predictor, tmp_path / "in.csv", tmp_path / f"out{suffix}")
+    [row] = [row for row in DataFile(tmp_path / f"out{suffix}") if isinstance(row, Row)]
+    assert row.values["category_input_input"] == "x"
+    assert row.values["category_input"] == "y"
+    assert row.values["category"] in predictor.taxonomy.heads["category"].names
 
 
 def test_no_errors_leave_no_file_of_errors(predictor: Predictor, tmp_path: Path) -> None:

@@ -76,6 +76,20 @@ def test_fetch_brings_the_bundle_once(registry: Registry, tmp_path: Path, place:
     assert [entry.name for entry in models.iterdir()] == [path.name]
 
 
+def test_the_same_version_of_another_registry_is_not_taken(
+    registry: Registry, make_bundle: Any, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    version = registry.register("bundle", favour=1)
+    here = make_bundle(models / f"{registry.name}-v{version}", favour=2)
+    meant = make_bundle(tmp_path / "meant", favour=1)
+    registry.client.set_model_version_tag(registry.name, version, "digest", here.digest)
+    assert Bundle.open(fetch(registry.uri, registry.name, version, models)[0]).digest == here.digest
+    registry.client.set_model_version_tag(registry.name, version, "digest", meant.digest)
+    path, _ = fetch(registry.uri, registry.name, version, models)
+    assert Bundle.open(path).manifest.files["graph.onnx"] == meant.manifest.files["graph.onnx"]
+
+
 def test_what_cannot_be_fetched_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
     models = tmp_path / "models"
     damaged = registry.register("bundle", damage=True)
