@@ -130,7 +130,9 @@ def write_bundle(path: Path, manifest: Manifest, taxonomy: Taxonomy, fill: Calla
         files = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
         written = manifest.model_copy(update={"files": files})
         (folder / MANIFEST).write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        folder.chmod(0o755)  # mkdtemp makes it private
+        folder.chmod(0o755)  # mkdtemp makes it private, and some writers their files
+        for file in folder.iterdir():
+            file.chmod(0o644)
         Bundle.open(folder)  # what cannot be opened must not replace what can
         old = folder.with_name(f"{folder.name}.old")
         if path.exists():

@@ -14,6 +14,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,8 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 LONGEST_FIELD = 4 * 1024 * 1024
 # UTF-8 with fewer broken bytes than this share of its multi-byte characters is damaged UTF-8, not another encoding.
 DAMAGE = 0.02
+# JSON rows may leave out what they have not; the columns are those that this many first rows name.
+HEADER_ROWS = 1000
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -87,10 +90,11 @@ class DataFile:
             header = next(self._sheet(), ())
             return _header(self.path, [_text(cell) or "" for cell in header])
         if self.suffix in (".jsonl", ".ndjson"):
-            first = next((row for row in self._jsonl() if isinstance(row, Row)), None)
-            if first is None:
+            rows = islice((row for row in self._jsonl() if isinstance(row, Row)), HEADER_ROWS)
+            columns = list(dict.fromkeys(column for row in rows for column in row.values))
+            if not columns:
                 raise UnreadableFile(f"{self.path} holds no JSON object; JSONL has one object a line")
-            return list(first.values)
+            return columns
         with self._open() as file:
             return _header(self.path, next(csv.reader(file, self._dialect()), []))
 

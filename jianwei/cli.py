@@ -48,6 +48,7 @@ def serve(
 
     from serving.app import create_app
 
+    sys.stderr.write(f"serving {settings.model} on http://{settings.host}:{settings.port} (/openapi.json)\n")
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from complaints.taxonomy import Taxonomy
+from training.evaluate import quadratic_kappa
 from training.fit import read_text
 from training.sources import Example
 
@@ -34,8 +35,5 @@ def baseline(taxonomy: Taxonomy, train: Sequence[Example], test: Sequence[Exampl
             "macro_f1": float(f1_score(truth, guess, labels=sorted(set(truth)), average="macro", zero_division=0)),
         }
         if head.kind == "ordinal":
-            pair = [head.ids.index(label) for label in truth], [head.ids.index(label) for label in guess]
-            found[name]["quadratic_kappa"] = float(
-                cohen_kappa_score(*pair, labels=range(head.size), weights="quadratic")
-            )
+            found[name]["quadratic_kappa"] = quadratic_kappa(head, truth, guess)
     return found

@@ -97,7 +97,7 @@ def check_file(path: Path, text: str, heads: dict[str, str]) -> Check:
     same: dict[str, list[int]] = defaultdict(list)
     for i, one in enumerate(texts):
         same[one].append(i)
-    near = {later for _, later, alike in near_duplicate_pairs(texts, NEAR) if alike < 1}
+    near = {later for _, later, _ in near_duplicate_pairs(texts, NEAR) if same[texts[later]][0] == later}
     counts = {head: Counter(v for v in values if v) for head, values in given.items()}
     return Check(
         file=str(path),

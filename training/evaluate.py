@@ -46,7 +46,7 @@ class HeadResult:
         """
         right = np.array([t == g for t, g in zip(self.truth, self.guess, strict=True)])
         auto = np.array([one.decision == "auto" for one in self.decided])
-        kept = [_is_right(one.label, truth) for one, truth in zip(self.decided, self.truth, strict=True)]
+        kept = [_is_right(head, one.label, truth) for one, truth in zip(self.decided, self.truth, strict=True)]
         inside = [truth in one.prediction_set for one, truth in zip(self.decided, self.truth, strict=True)]
         found = {
             "rows": float(len(self.truth)),
@@ -66,8 +66,7 @@ class HeadResult:
                 "parent_macro_f1": _macro_f1(truth, guess),
             }
         if head.kind == "ordinal":
-            order = [head.ids.index(label) for label in self.truth], [head.ids.index(label) for label in self.guess]
-            found["quadratic_kappa"] = float(cohen_kappa_score(*order, labels=range(head.size), weights="quadratic"))
+            found["quadratic_kappa"] = quadratic_kappa(head, self.truth, self.guess)
         return found
 
     def classes(self, head: Head) -> list[dict[str, Any]]:
@@ -78,7 +77,7 @@ class HeadResult:
         for i, label in enumerate(labels):
             mine = [k for k, one in enumerate(self.decided) if one.label == label]
             auto = [k for k in mine if self.decided[k].decision == "auto"]
-            kept = [_is_right(label, self.truth[k]) for k in auto]
+            kept = [_is_right(head, label, self.truth[k]) for k in auto]
             rows.append(
                 {
                     "label": label,
@@ -160,12 +159,21 @@ def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_
     order = np.argsort(confidence, kind="stable")
     return [
         (len(part), float(confidence[part].mean()), float(right[part].mean()))
-        for part in np.array_split(order, min(BINS, len(order)))
+        for part in np.array_split(order, max(1, min(BINS, len(order))))
+        if len(part)
     ]
 
 
-def _is_right(decided: str, truth: str) -> bool:
-    return decided == truth or decided == truth.split(".", 1)[0]
+def quadratic_kappa(head: Head, truth: Sequence[str], guess: Sequence[str]) -> float:
+    """Cohen's kappa with quadratic weights, -1 to 1; nan where one label is all there is, which leaves it undefined."""
+    if len({*truth, *guess}) < 2:
+        return float("nan")
+    order = [head.ids.index(label) for label in truth], [head.ids.index(label) for label in guess]
+    return float(cohen_kappa_score(*order, labels=range(head.size), weights="quadratic"))
+
+
+def _is_right(head: Head, decided: str, truth: str) -> bool:
+    return decided in (truth, head.parent(truth))
 
 
 def _macro_f1(truth: list[str], guess: list[str]) -> float:

@@ -54,7 +54,16 @@ def export_graph(model: TriageModel, path: Path) -> None:
             op_types_to_quantize=["MatMul", "Gemm"],
         )
         logging.getLogger().setLevel(quiet)
-        onnx.save(_halve_tables(onnx.load(quantized)), path)
+        onnx.save(_without_traces(_halve_tables(onnx.load(quantized))), path)
+
+
+def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes, which name the source files of the machine that trained."""
+    del graph.metadata_props[:], graph.graph.metadata_props[:]
+    for part in (*graph.graph.node, *graph.graph.initializer, *graph.graph.input, *graph.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    return graph
 
 
 def _halve_tables(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from complaints.bundle import Length
 from complaints.encoder import cut_tokens
+from complaints.errors import InvalidInput
 from complaints.taxonomy import Taxonomy
 from complaints.text import clean
 from training.model import Base, TriageModel, losses, targets
@@ -26,7 +27,7 @@ from training.sources import Example
 # Rows are sorted by length within windows of this many batches: like lengths together, order still random.
 WINDOW = 20
 # With few rows an epoch is a handful of steps, in which an encoder learns nothing.
-FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 4, 40, 300
+FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 3, 40, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,10 @@ def fit_model(
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, counted from 1.
 
     Best by the mean over heads of macro-F1 on calibration rows. `log_metrics` receives the losses and macro-F1 a
-    head after every epoch.
+    head after every epoch. Raises InvalidInput where no calibration row is labelled by a leaf.
     """
+    if not macro_f1(taxonomy, torch.zeros(len(calibration), model.heads.out_features), calibration):
+        raise InvalidInput("no calibration row carries a leaf's label, by which the best epoch is chosen: add rows")
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
@@ -168,11 +171,13 @@ def fit_model(
 def predict_logits(model: TriageModel, rows: Sequence[Encoded], fit: Fit, pad: int) -> Tensor:
     """(len(rows), sum of K) logits in the order of `rows`."""
     model.eval()
-    place = {id(row): i for i, row in enumerate(rows)}
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))  # the order of batches()
     out = torch.empty(len(rows), model.heads.out_features)
+    done = 0
     for batch in batches(rows, fit, None):
         ids, mask, _ = collate(batch, pad)
-        out[[place[id(row)] for row in batch]] = model(ids, mask)
+        out[order[done : done + len(batch)]] = model(ids, mask)
+        done += len(batch)
     return out
 
 

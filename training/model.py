@@ -30,7 +30,11 @@ log = logging.getLogger(__name__)
 
 # Weight of the ordinal term beside cross-entropy; it is at most K-1, so a far miss counts about twice a near one.
 ORDINAL_WEIGHT = 1.0
-_CJK_PIECE = re.compile(r"^##[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]$")
+# The characters that BERT's normaliser sets apart (tokenizers, bert.rs); later extensions are not among them.
+_CJK_PIECE = re.compile(
+    "^##[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b73f"
+    "\U0002b740-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]$"
+)
 
 
 class TriageModel(nn.Module):
@@ -89,7 +93,8 @@ def load_base(name: str, fallback: Path) -> Base:
         table = encoder.get_input_embeddings().weight.detach()[kept]
         encoder.resize_token_embeddings(len(kept))
         encoder.get_input_embeddings().weight.data.copy_(table)
-    return _base(encoder, fast, name, (before, fast.get_vocab_size()))
+    said = Path(name).resolve().name if Path(name).is_dir() else name  # a path is nobody else's business
+    return _base(encoder, fast, said, (before, fast.get_vocab_size()))
 
 
 def _from_bundle(path: Path) -> Base:
@@ -129,10 +134,11 @@ def cut_vocabulary(tokenizer: Tokenizer) -> tuple[Tokenizer, list[int] | None]:
     model, normalizer = data["model"], data.get("normalizer") or {}
     if model["type"] != "WordPiece" or not normalizer.get("handle_chinese_chars"):
         return tokenizer, None
-    tokens = sorted(model["vocab"].items(), key=lambda item: item[1])
-    kept = [(t, i) for t, i in tokens if not _CJK_PIECE.match(t) and not re.match(r"^\[unused\d+\]$", t)]
+    by_hand = {one["content"]: one["id"] for one in data.get("added_tokens", [])}  # found before any word piece
+    tokens = sorted((model["vocab"] | by_hand).items(), key=lambda item: item[1])
+    kept = [(t, i) for t, i in tokens if t in by_hand or not (_CJK_PIECE.match(t) or re.match(r"^\[unused\d+\]$", t))]
     renumbered = {token: new for new, (token, _) in enumerate(kept)}
-    model["vocab"] = renumbered
+    model["vocab"] = {token: new for token, new in renumbered.items() if token in model["vocab"]}
     for added in data.get("added_tokens", []):
         added["id"] = renumbered[added["content"]]
     processor = data.get("post_processor") or {}

@@ -52,7 +52,10 @@ class Registry:
         self._artifacts = artifacts if tracking_uri.startswith("sqlite:") else None
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(tracking_uri, tracking_uri)
+        try:
+            self.client = MlflowClient(tracking_uri, tracking_uri)
+        except Exception as error:  # the store's own types: a file that is no database, a folder closed to us
+            raise RegistryError(f"the model registry {tracking_uri} cannot be opened: {error}") from error
 
     def experiment(self, name: str) -> str:
         """The id of the experiment `name`, made if there is none."""
@@ -121,16 +124,20 @@ class Registry:
             self.client.set_model_version_tag(name, version, "promoted", f"{stamp} {reason}"[:4000])
 
     def rollback(self, name: str, reason: str) -> str:
-        """Make the champion before this one champion again; returns its version. Raises RegistryError if none was."""
+        """Make the champion before this one champion again; returns its version. Raises RegistryError if none was.
+
+        Versions that were deleted since are passed over.
+        """
         with _refused():
-            history = self._history(name)
-            if len(history) < 2:
+            left, there = self.champion(name), {v.version for v in self.versions(name)}
+            past = [v for v in self._history(name) if v in there and v != left]
+            if not past:
                 raise RegistryError(f"{name} has no earlier champion to go back to; see `jianwei models list`")
-            left, before = history[-1], history[-2]
-            self._crown(name, history[:-1])
-            stamp = datetime.now(UTC).isoformat(timespec="seconds")
-            self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:4000])
-            return before
+            self._crown(name, past)
+            if left is not None:
+                stamp = datetime.now(UTC).isoformat(timespec="seconds")
+                self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:4000])
+            return past[-1]
 
     def _history(self, name: str) -> list[str]:
         tag = self.client.get_registered_model(name).tags.get(HISTORY, "")

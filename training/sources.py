@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from complaints.errors import UnknownLabel, UnreadableFile
-from complaints.files import BadRow, DataFile
+from complaints.files import BadRow, DataFile, Row
 from complaints.records import Complaint
 from complaints.taxonomy import Taxonomy
 from training.recipe import Recipe, Source, find
@@ -64,7 +63,7 @@ def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Rea
 
 def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: Read) -> None:
     path = find(source.file, folders)
-    annotations = _annotations(find(source.annotations, folders), source.file) if source.annotations else None
+    annotations = _annotations(find(source.annotations, folders), source) if source.annotations else None
     file = DataFile(path)
     inside = [source.text, *filter(None, [source.title, source.split]), *source.where]
     file.require(inside if annotations is not None else [*inside, *source.heads.values()])
@@ -101,7 +100,8 @@ def _labels(source: Source, taxonomy: Taxonomy, values: dict[str, str | None], w
     for head, column in source.heads.items():
         value = values.get(column)
         rename = source.rename.get(head, {})
-        if value is not None and value in rename:
+        value = value.strip() if value is not None else None
+        if value in rename:
             value = rename[value]
         if value is None or not value.strip():
             continue
@@ -117,10 +117,10 @@ def _labels(source: Source, taxonomy: Taxonomy, values: dict[str, str | None], w
             yield head, label
 
 
-def _annotations(path: Path, source: str) -> dict[str, dict[str, str | None]]:
-    """sha1 -> row of labels, of the rows that speak of `source`."""
-    with path.open(encoding="utf-8", newline="") as file:
-        stem = Path(source).stem
-        return {
-            row["sha1"]: {k: v or None for k, v in row.items()} for row in csv.DictReader(file) if row["source"] == stem
-        }
+def _annotations(path: Path, source: Source) -> dict[str, dict[str, str | None]]:
+    """sha1 -> row of labels, of the rows that speak of `source`. Raises UnreadableFile."""
+    file = DataFile(path)
+    file.require(["sha1", "source", *source.heads.values()])
+    stem = Path(source.file).stem
+    rows = [row.values for row in file if isinstance(row, Row)]
+    return {str(values["sha1"]): values for values in rows if values["source"] == stem}

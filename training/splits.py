@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 
 from complaints.errors import InvalidInput
 from complaints.text import clean
 from training.recipe import Split
 from training.sources import Example
-
-# 64 permutations miss few pairs at the threshold, and every candidate is checked by its true Jaccard.
-PERMUTATIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +49,14 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float) -> list[int]:
 
 
 def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
-    """Pairs (earlier, later, Jaccard) of texts at least `threshold` alike; each text against earlier ones."""
-    index = MinHashLSH(threshold=max(0.1, threshold - 0.1), num_perm=PERMUTATIONS)
+    """Pairs (earlier, later, Jaccard) of texts at least `threshold` alike; each text against earlier ones.
+
+    Exact: sets that alike share a gram among the rarest of each (prefix filter, Bayardo et al. 2007, Scaling Up All
+    Pairs Similarity Search), so only texts with a rare gram in common are compared. Copies are paired once.
+    """
     sets = [shingles(clean(text).text) for text in texts]
+    frequency = Counter(gram for grams in sets for gram in grams)
+    index: dict[str, list[int]] = defaultdict(list)
     seen: dict[frozenset[str], int] = {}
     pairs = []
     for i, grams in enumerate(sets):
@@ -63,13 +65,14 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
             pairs.append((same, i, 1.0))
             continue
         seen[frozenset(grams)] = i
-        signature = MinHash(num_perm=PERMUTATIONS, seed=1)
-        signature.update_batch([gram.encode() for gram in grams])
-        for j in index.query(signature):
+        shared = math.ceil(threshold * len(grams) - 1e-9)  # grams that a text so much alike has in common, at least
+        rare = sorted(grams, key=lambda gram: (frequency[gram], gram))[: len(grams) - shared + 1]
+        for j in sorted({j for gram in rare for j in index[gram]}):
             alike = len(grams & sets[j]) / len(grams | sets[j])
             if alike >= threshold:
                 pairs.append((j, i, alike))
-        index.insert(i, signature)
+        for gram in rare:
+            index[gram].append(i)
     return pairs
 
 

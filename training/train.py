@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def train(
     """Run `recipe`; its bundle is left in `output` and registered under the recipe's name.
 
     `folders` are searched for data files; `fallback` is a bundle to start from where the hub cannot be reached;
-    `champion`, where given and its heads are the same, is measured on the same test rows.
+    `champion`, where given and its labels are the same, is measured on the same test rows.
     """
     read = read_sources(recipe, taxonomy, folders)
     for reason, rows in read.left_out.items():
@@ -91,16 +92,17 @@ def train(
     parts = split(read.examples, recipe.split)
     log.info("rows: train %d, calibration %d, test %d", len(parts.train), len(parts.calibration), len(parts.test))
     torch.manual_seed(recipe.fit.seed)
+    code = code_version()  # now, for the checkout may move on while the run goes
     base = load_base(recipe.base, fallback)
     with mlflow.start_run(experiment_id=registry.experiment(recipe.name), log_system_metrics=True) as run:
-        _log_inputs(recipe, base, parts, read.digests)
+        _log_inputs(recipe, base, parts, read.digests, code)
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
         read_tokens = min(recipe.fit.max_tokens, base.max_tokens)
         length = Length(max_tokens=read_tokens, tail=read_tokens // TAIL_SHARE)
         rows = [encode(part, base, taxonomy, length) for part in (parts.train, parts.calibration)]
         best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics)
         mlflow.log_metric("best_epoch", best)
-        manifest = _manifest(recipe, base, taxonomy, run.info.run_id)
+        manifest = _manifest(recipe, base, taxonomy, run.info.run_id, code)
         with tempfile.TemporaryDirectory() as folder:
             draft = _draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts.calibration)
             predictor = Predictor(draft, Policy.load(), threads=os.cpu_count() or 1)
@@ -190,12 +192,14 @@ def _slices(predictor: Predictor, test: Sequence[Example]) -> dict[str, Any]:
 
 
 def _rival(champion: Predictor | None, taxonomy: Taxonomy, test: Sequence[Example]) -> dict[str, Any] | None:
-    if champion is None or not test or champion.taxonomy.sizes != taxonomy.sizes:
+    if champion is None or not test:
+        return None
+    if {n: h.ids for n, h in champion.taxonomy.heads.items()} != {n: h.ids for n, h in taxonomy.heads.items()}:
         return None
     return report(champion, evaluate(champion, test))
 
 
-def _manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str) -> Manifest:
+def _manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str, code: str) -> Manifest:
     served = min(max(recipe.fit.max_tokens, SERVED_TOKENS), base.max_tokens)
     return Manifest(
         format=FORMAT,
@@ -203,7 +207,7 @@ def _manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str) -> Ma
         created_at=datetime.now(UTC).replace(microsecond=0),
         run_id=run_id,
         base_model=base.name,
-        code_version=code_version(),
+        code_version=code,
         text_version=text.VERSION,
         taxonomy_version=taxonomy.version,
         heads=taxonomy.sizes,
@@ -233,8 +237,8 @@ def code_version() -> str:
     return f"{released}+{said.stdout.strip()}" if said.returncode == 0 else released
 
 
-def _log_inputs(recipe: Recipe, base: Base, parts: Parts, digests: dict[str, str]) -> None:
-    settings = {"name": recipe.name, "taxonomy": recipe.taxonomy, "base": base.name, "code": code_version()}
+def _log_inputs(recipe: Recipe, base: Base, parts: Parts, digests: dict[str, str], code: str) -> None:
+    settings = {"name": recipe.name, "taxonomy": recipe.taxonomy, "base": base.name, "code": code}
     for section in ("fit", "split", "promise"):
         settings |= {f"{section}.{key}": value for key, value in getattr(recipe, section).model_dump().items()}
     mlflow.log_params(settings | {f"sha256.{name}": digest for name, digest in digests.items()})
@@ -277,6 +281,7 @@ def _log_model(bundle: Bundle) -> str:
     for name, head in predictor.predict([Complaint(text=example["text"][0])])[0].heads.items():
         row |= {name: head.label, f"{name}_confidence": head.confidence, f"{name}_decision": head.decision}
     row |= {"risk_level": "low", "propagation_index": 1.0}
+    warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)  # mlflow wants its own kind
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(Path(__file__).with_name("pyfunc.py")),

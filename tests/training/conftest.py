@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,7 @@ from training.calibrate import calibrate_head
 from training.export import export_graph
 from training.model import Base, TriageModel, load_base, save_weights
 from training.recipe import Promise
+from training.registry import Registry
 from training.sources import Example
 
 TAXONOMY = """
@@ -114,6 +118,22 @@ def bundle(model: TriageModel, base: Base, three: Taxonomy, tmp_path_factory: py
         (folder / "calibration.json").write_text(Calibration(heads=heads).model_dump_json(), encoding="utf-8")
 
     return write_bundle(tmp_path_factory.mktemp("bundles") / "three", manifest, three, fill)
+
+
+@pytest.fixture(scope="session")
+def new_registry(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Copy an empty registry, whose tables take seconds to make, into a folder; gives its URI."""
+    made = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    Registry(f"sqlite:///{made}").versions()
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+    def copy(folder: Path) -> str:
+        with closing(sqlite3.connect(made)) as there, closing(sqlite3.connect(folder / "mlflow.db")) as here:
+            there.backup(here)
+        return f"sqlite:///{folder}/mlflow.db"
+
+    return copy
 
 
 @pytest.fixture(scope="session")

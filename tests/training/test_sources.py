@@ -64,7 +64,6 @@ def test_rename_to_a_label_to_a_name_and_to_nothing(write: Write, read: Reader) 
     assert found.left_out == {"a.csv: no label": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="rename looks at the value before its white space is taken off")
 def test_rename_does_not_stumble_over_white_space(write: Write, read: Reader) -> None:
     write("a.csv", "text,t\n一,快递类 \n")
     assert labels(read(file="a.csv", heads={"topic": "t"}, rename={"topic": {"快递类": "parcel"}})) == [
@@ -82,7 +81,10 @@ def test_labels_of_an_earlier_version_are_today_s_or_dropped(write: Write, read:
 def test_where_and_title(write: Write, read: Reader) -> None:
     write("a.csv", "title,text,t,lang\n标题,正文,goods,zh\n,没有标题,money,zh\nx,english,goods,en\n,空,goods,\n")
     found = read(file="a.csv", title="title", heads={"topic": "t"}, where={"lang": "zh"})
-    assert [(one.complaint.title, one.complaint.text) for one in found.examples] == [("标题", "正文"), (None, "没有标题")]
+    assert [(one.complaint.title, one.complaint.text) for one in found.examples] == [
+        ("标题", "正文"),
+        (None, "没有标题"),
+    ]
     assert not found.left_out
 
 
@@ -150,7 +152,6 @@ def test_a_file_without_any_labelled_row_is_refused(write: Write, read: Reader) 
         read(file="a.csv", heads={"topic": "t"})
 
 
-@pytest.mark.xfail(strict=True, reason="the columns of a JSONL file are those of its first row")
 def test_a_json_row_may_leave_a_label_out_the_first_one_too(write: Write, read: Reader) -> None:
     rows = [{"text": "一", "t": "goods"}, {"text": "二", "m": "calm"}, {"text": "三", "t": "money", "m": "angry"}]
     write("a.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -227,7 +228,6 @@ def test_missing_annotations_are_named(write: Write, read: Reader) -> None:
         read(file="real.csv", annotations="notes.csv", heads={"topic": "topic"})
 
 
-@pytest.mark.xfail(strict=True, reason="annotations are read without a look at their columns: KeyError, or silence")
 @pytest.mark.parametrize("header", ["hash,source,topic,split", "sha1,file,topic,split", "sha1,source,thema,split"])
 def test_a_column_missing_in_annotations_is_named(write: Write, read: Reader, header: str) -> None:
     write("real.csv", "text\n一\n")
@@ -237,7 +237,6 @@ def test_a_column_missing_in_annotations_is_named(write: Write, read: Reader, he
         read(file="real.csv", annotations="notes.csv", heads={"topic": "topic"})
 
 
-@pytest.mark.xfail(strict=True, reason="annotations are read as plain UTF-8, Excel writes a byte-order mark")
 def test_annotations_saved_by_excel(write: Write, read: Reader) -> None:
     write("real.csv", "text\n一\n")
     write("notes.csv", f"sha1,source,topic\n{sha1('一')},real,goods\n", "utf-8-sig")

@@ -1,0 +1,231 @@
+"""Promises kept: temperatures found again, precision over many calibration sets, coverage of prediction sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from complaints.decision import Calibration, decide, parent_probabilities, probabilities
+from complaints.taxonomy import Taxonomy
+from complaints.text import Cleaned
+from training.calibrate import FEW, GRID, calibrate_head, fit_temperature, precision_threshold, set_floor
+from training.recipe import Promise
+
+Floats = npt.NDArray[np.float64]
+PROMISE = Promise(precision_target=0.9, risk=0.1)
+SETS = 200
+# Three standard deviations above the risk where it is exactly reached.
+SLACK = 3 * (0.1 * 0.9 / SETS) ** 0.5
+
+
+def draw(rng: np.random.Generator, n: int, k: int, strength: float = 1.5) -> tuple[npt.NDArray[np.float32], Floats]:
+    """Logits and truth such that softmax(logits) is the true distribution of each row's label."""
+    logits = rng.normal(0, strength, (n, k))
+    p = probabilities(logits.astype(np.float32), 1.0)
+    truth = np.array([rng.choice(k, p=row) for row in p], dtype=np.int64)
+    return logits.astype(np.float32), truth
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_a_known_temperature_is_found_again(temperature: float) -> None:
+    logits, truth = draw(np.random.default_rng(1), 4000, 5)
+    assert fit_temperature(logits * np.float32(temperature), truth) == pytest.approx(temperature, rel=0.07)
+
+
+def test_temperature_stays_within_its_bounds() -> None:
+    logits = np.eye(3, dtype=np.float32)
+    assert fit_temperature(logits, np.arange(3)) == pytest.approx(np.exp(-3), rel=0.01)  # always right: ever surer
+    assert fit_temperature(logits, (np.arange(3) + 1) % 3) == pytest.approx(np.exp(3), rel=0.01)
+
+
+# --- thresholds
+
+
+def honest(rng: np.random.Generator, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Confidences that say how often the answer is right."""
+    confidence = rng.beta(6, 1, n)
+    return confidence, rng.random(n) < confidence
+
+
+def boastful(rng: np.random.Generator, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Right just less often than promised, however sure: every threshold would break the promise."""
+    return rng.random(n), rng.random(n) < PROMISE.precision_target - 0.002
+
+
+def stepped(rng: np.random.Generator, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Good above 0.6, bad below: the population's precision sinks under the target just below 0.55."""
+    confidence = rng.random(n)
+    return confidence, rng.random(n) < np.where(confidence > 0.6, 0.915, 0.7)
+
+
+@pytest.mark.parametrize("population", [honest, boastful, stepped])
+@pytest.mark.parametrize("n", [60, 600])
+def test_precision_is_kept_but_for_the_stated_risk(population, n: int) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(2)
+    confidence, right = population(rng, 200_000)
+    order = np.argsort(-confidence)
+    ranked = confidence[order]
+    share_right = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    broken = 0
+    for _ in range(SETS):
+        threshold = precision_threshold(*population(rng, n), PROMISE)
+        if threshold is not None:
+            reach = int(np.searchsorted(-ranked, -threshold, side="right"))
+            broken += share_right[reach - 1] < PROMISE.precision_target - 0.001
+    assert broken / SETS <= PROMISE.risk + SLACK
+
+
+def test_thresholds_are_of_use_where_there_is_something_to_find() -> None:
+    rng = np.random.default_rng(3)
+    found = [precision_threshold(*honest(rng, 2000), PROMISE) for _ in range(20)]
+    assert all(threshold is not None and 0.72 < threshold < 0.95 for threshold in found)
+    confidence, right = honest(rng, 500_000)
+    kept = confidence >= np.median(np.array(found, dtype=float))
+    assert right[kept].mean() < PROMISE.precision_target + 0.03  # not far more careful than it must be
+
+
+def test_all_right_gives_the_lowest_confidence_with_rows_enough() -> None:
+    confidence = np.linspace(0.2, 0.99, 200)
+    assert precision_threshold(confidence, np.ones(200, dtype=bool), PROMISE) == pytest.approx(0.2)
+
+
+def test_the_fewest_rows_that_can_show_a_precision() -> None:
+    # n answers, all right: the chance at precision p is p ** n, which must not exceed risk / GRID.
+    least = int(np.ceil(np.log(PROMISE.risk / GRID) / np.log(PROMISE.precision_target)))
+    right = np.ones(least, dtype=bool)
+    assert precision_threshold(np.full(least, 0.9), right, PROMISE) == 0.9
+    assert precision_threshold(np.full(least - 1, 0.9), right[1:], PROMISE) is None
+
+
+def test_nothing_is_promised_where_it_is_hopeless() -> None:
+    rng = np.random.default_rng(4)
+    assert precision_threshold(rng.random(500), rng.random(500) < 0.5, PROMISE) is None
+    assert precision_threshold(np.array([0.99]), np.array([True]), PROMISE) is None
+
+
+def test_ties_stand_or_fall_together() -> None:
+    confidence = np.concatenate([np.full(100, 0.9), np.full(100, 0.5)])
+    right = np.concatenate([np.ones(100, dtype=bool), np.tile([True, False], 50)])
+    assert precision_threshold(confidence, right, PROMISE) == 0.9
+    # All ties: right ones first or last makes no difference, half of them are wrong.
+    flat = np.full(200, 0.9)
+    for right in (np.arange(200) < 100, np.arange(200) >= 100):
+        assert precision_threshold(flat, right, PROMISE) is None
+
+
+def test_a_stricter_promise_gives_no_lower_threshold() -> None:
+    confidence, right = honest(np.random.default_rng(5), 3000)
+    found = [precision_threshold(confidence, right, Promise(precision_target=t)) for t in (0.8, 0.85, 0.9, 0.95)]
+    known = [threshold for threshold in found if threshold is not None]
+    assert len(known) >= 3
+    assert known == sorted(known)
+
+
+# --- prediction sets
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_sets_hold_the_right_label_as_often_as_promised(coverage: float) -> None:
+    rng = np.random.default_rng(6)
+    shares, sizes = [], []
+    fresh, truth = draw(rng, 4000, 6)
+    p = probabilities(fresh, 1.0)
+    for _ in range(60):
+        logits, labels = draw(rng, 150, 6)
+        floor = set_floor(probabilities(logits, 1.0), labels, coverage)
+        shares.append((p[np.arange(len(p)), truth] >= floor).mean())
+        sizes.append((p >= floor).sum(axis=1).mean())
+    assert np.mean(shares) >= coverage - 0.01
+    assert np.mean(shares) <= coverage + 0.03  # and sets are no longer than they must be
+    assert np.mean(sizes) < 6
+
+
+def test_sets_of_too_few_rows_hold_every_label() -> None:
+    p = np.full((8, 4), 0.25)
+    assert set_floor(p, np.zeros(8, dtype=np.int64), 0.9) == 0.0
+    assert set_floor(p, np.zeros(8, dtype=np.int64), 0.8) == 0.25
+
+
+# --- a head
+
+
+def test_no_rows_promise_nothing(three: Taxonomy) -> None:
+    head = three.heads["area"]
+    found = calibrate_head(head, np.zeros((0, 5), dtype=np.float32), np.zeros(0, dtype=np.int64), PROMISE)
+    assert found.thresholds == dict.fromkeys([*head.ids, *head.parents])
+    assert (found.temperature, found.set_floor) == (1.0, 0.0)
+    logits = np.array([[50, 0, 0, 0, 0]], dtype=np.float32)
+    one = decide(three, Calibration(heads={"area": found}), {"area": logits}, [Cleaned("快递", False, True)])[0]["area"]
+    assert one.decision != "auto"
+    assert set(one.prediction_set) == set(head.ids)
+
+
+def sure_of_parents(rng: np.random.Generator, n: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Which parent is plain (shop: 2 leaves, home: 3); which leaf is a guess."""
+    truth = rng.integers(5, size=n)
+    logits = rng.normal(0, 0.1, (n, 5))
+    logits += np.where((np.arange(5) >= 2)[None, :] == (truth >= 2)[:, None], 6.0, 0.0)
+    return logits.astype(np.float32), truth
+
+
+def test_parents_have_thresholds_of_their_own(three: Taxonomy) -> None:
+    head = three.heads["area"]
+    rng = np.random.default_rng(7)
+    logits, truth = sure_of_parents(rng, 400)
+    found = calibrate_head(head, logits, truth, PROMISE)
+    assert set(found.thresholds) == {*head.ids, *head.parents}
+    assert all(found.thresholds[leaf] is None for leaf in head.ids)
+    assert all(found.thresholds[parent] is not None for parent in head.parents)
+    fresh, _ = sure_of_parents(rng, 50)
+    cleaned = [Cleaned("快递", False, True)] * 50
+    decided = decide(three, Calibration(heads={"area": found}), {"area": fresh}, cleaned)
+    assert sum(row["area"].decision == "auto" for row in decided) > 40
+    assert {row["area"].label for row in decided if row["area"].decision == "auto"} == set(head.parents)
+
+
+def test_a_label_that_errs_is_held_back_and_the_others_are_not(three: Taxonomy) -> None:
+    rng = np.random.default_rng(8)
+    n = 600
+    guess = rng.integers(3, size=n)
+    logits = rng.normal(0, 0.3, (n, 3))
+    logits[np.arange(n), guess] += 4.0
+    wrong = (guess == 2) & (rng.random(n) < 0.4)
+    truth = np.where(wrong, rng.integers(2, size=n), guess)
+    found = calibrate_head(three.heads["topic"], logits.astype(np.float32), truth, PROMISE).thresholds
+    assert found["goods"] is not None
+    assert found["parcel"] is not None
+    assert found["money"] is None
+
+
+def test_a_label_with_few_rows_takes_the_head_s_threshold(three: Taxonomy) -> None:
+    rng = np.random.default_rng(9)
+    guess = np.array([0] * 300 + [1] * 300 + [2] * (FEW - 2))
+    logits = rng.normal(0, 0.3, (len(guess), 3))
+    logits[np.arange(len(guess)), guess] += 6.0
+    found = calibrate_head(three.heads["topic"], logits.astype(np.float32), guess, PROMISE).thresholds
+    assert found["money"] is not None
+    assert found["money"] == min(t for t in found.values() if t is not None) or found["money"] <= 1.0
+
+
+def test_what_is_auto_keeps_the_promise_over_labels_and_parents(three: Taxonomy) -> None:
+    """Leaves, shared thresholds and parents together, as decide() acts on them, over many calibration sets."""
+    head, rng = three.heads["area"], np.random.default_rng(10)
+    fresh, truth = draw(rng, 1500, 5, strength=3.0)
+    cleaned = [Cleaned("快递", False, True)] * len(truth)
+    broken, runs = 0, 16
+    for _ in range(runs):
+        found = calibrate_head(head, *draw(rng, 500, 5, strength=3.0), PROMISE)
+        decided = [row["area"] for row in decide(three, Calibration(heads={"area": found}), {"area": fresh}, cleaned)]
+        auto = [
+            one.label in (head.ids[t], head.parent(head.ids[t]))
+            for one, t in zip(decided, truth, strict=True)
+            if one.decision == "auto"
+        ]
+        broken += len(auto) > 100 and np.mean(auto) < PROMISE.precision_target - 0.02  # noise of 1500 rows
+    assert broken / runs <= PROMISE.risk + 0.1
+
+
+def test_parent_probabilities_are_what_parents_are_calibrated_on(three: Taxonomy) -> None:
+    p = np.array([[0.1, 0.2, 0.3, 0.25, 0.15]])
+    assert parent_probabilities(three.heads["area"], p) == pytest.approx(np.array([[0.3, 0.7]]))

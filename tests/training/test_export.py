@@ -1,0 +1,107 @@
+"""The int8 graph: near the torch model, of any shape, and small in the places where it must be."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+
+from complaints.bundle import Bundle
+from complaints.encoder import Encoder
+from training.model import Base, TriageModel
+
+
+@pytest.fixture(scope="module")
+def graph(bundle: Bundle) -> onnx.ModelProto:
+    return onnx.load(bundle.path / "graph.onnx")
+
+
+@pytest.fixture(scope="module")
+def session(bundle: Bundle) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(bundle.path / "graph.onnx", providers=["CPUExecutionProvider"])
+
+
+def run(
+    session: onnxruntime.InferenceSession, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.float32]:
+    mask = np.ones_like(ids) if mask is None else mask
+    return np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+
+
+def test_int8_logits_are_near_torch_s(
+    bundle: Bundle, model: TriageModel, base: Base, labelled_rows: list[dict[str, str]]
+) -> None:
+    texts = [row["内容"] for row in labelled_rows[:80]]
+    encoder = Encoder(bundle)
+    found = np.concatenate(list(encoder.encode(texts).logits.values()), axis=1)
+    encoder.close()
+    with torch.inference_mode():
+        tokens = [torch.tensor([base.tokenizer.encode(text).ids]) for text in texts]
+        wanted = np.concatenate([model(ids, torch.ones_like(ids)).numpy() for ids in tokens])
+    assert wanted.std(axis=0).min() > 0.01  # texts differ, or correlation would say nothing
+    for column in range(wanted.shape[1]):
+        assert np.corrcoef(found[:, column], wanted[:, column])[0, 1] > 0.98
+    assert np.abs(found - wanted).mean() < 0.1 * wanted.std()
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 128), (3, 2), (7, 33)])
+def test_any_batch_and_length(session: onnxruntime.InferenceSession, batch: int, tokens: int) -> None:
+    rng = np.random.default_rng(0)
+    found = run(session, rng.integers(6, 30, (batch, tokens)))
+    assert found.shape == (batch, 12)
+    assert np.isfinite(found).all()
+
+
+def test_padding_is_not_read(session: onnxruntime.InferenceSession) -> None:
+    ids = np.array([[3, 8, 9, 10, 4, 0, 0, 0]])
+    mask = (ids > 0).astype(np.int64)
+    other = np.where(mask == 1, ids, 25)
+    assert np.allclose(run(session, ids, mask), run(session, other, mask), atol=0.1)
+    assert not np.allclose(run(session, ids, mask), run(session, other), atol=0.1)
+
+
+def test_names_and_shapes(session: onnxruntime.InferenceSession) -> None:
+    assert [i.name for i in session.get_inputs()] == ["input_ids", "attention_mask"]
+    assert {i.type for i in session.get_inputs()} == {"tensor(int64)"}
+    (output,) = session.get_outputs()
+    assert (output.name, output.type, output.shape[-1]) == ("logits", "tensor(float)", 12)
+
+
+def test_the_graph_is_valid(graph: onnx.ModelProto) -> None:
+    onnx.checker.check_model(graph)
+
+
+def test_the_embedding_table_is_half(graph: onnx.ModelProto, model: TriageModel) -> None:
+    words = model.encoder.get_input_embeddings().weight.detach().numpy()
+    stored = {t.name: t for t in graph.graph.initializer}
+    looked_up = [stored[n.input[0]] for n in graph.graph.node if n.op_type == "Gather" and n.input[0] in stored]
+    tables = [t for t in looked_up if len(t.dims) == 2]
+    assert tables
+    assert {t.data_type for t in tables if t.data_type != TensorProto.INT64} == {TensorProto.FLOAT16}
+    (table,) = [t for t in tables if tuple(t.dims) == words.shape]
+    assert np.array_equal(numpy_helper.to_array(table), words.astype(np.float16))
+
+
+def test_every_product_with_weights_is_int8(graph: onnx.ModelProto, model: TriageModel) -> None:
+    stored = {t.name: t for t in graph.graph.initializer}
+    for node in graph.graph.node:
+        if node.op_type in ("MatMul", "Gemm"):
+            assert not any(name in stored for name in node.input[:2]), node.name
+    products = [n for n in graph.graph.node if n.op_type in ("MatMulInteger", "DynamicQuantizeMatMul")]
+    weights = [stored[n.input[1]] for n in products]
+    assert {t.data_type for t in weights} == {TensorProto.INT8}
+    # query, key, value, output and two of the feed-forward a layer, and the heads
+    assert len(products) == 6 * 2 + 1
+    for weight in weights:  # reduce_range: 7 bits
+        assert np.abs(numpy_helper.to_array(weight).astype(int)).max() <= 64
+    large = [t for t in graph.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) >= 2]
+    assert not [t.name for t in large if np.prod(t.dims) > 128]
+
+
+def test_the_model_is_left_as_it_was(model: TriageModel, bundle: Bundle) -> None:
+    assert not model.training
+    assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in model.parameters())

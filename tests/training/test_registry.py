@@ -1,0 +1,195 @@
+"""Versions, the champion and the way back, in a SQLite registry of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from complaints.bundle import Bundle
+from complaints.errors import RegistryError
+from training.registry import CHAMPION, HISTORY_LENGTH, Registry
+
+
+@pytest.fixture
+def registry(new_registry: Callable[[Path], str], tmp_path: Path) -> Iterator[Registry]:
+    yield Registry(new_registry(tmp_path), tmp_path / "artifacts")
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+def add(registry: Registry, name: str = "m", n: int = 1) -> list[str]:
+    return [registry.register(name, f"file:///nowhere/{i}", None, {"origin": "test"}) for i in range(n)]
+
+
+def test_versions_count_from_one_and_are_listed_newest_first(registry: Registry) -> None:
+    assert registry.versions() == []
+    assert add(registry, "m", 11) == [str(i) for i in range(1, 12)]
+    add(registry, "a", 1)
+    registry.promote("m", "2", "why")
+    found = registry.versions()
+    assert [(v.name, v.version) for v in found] == [("a", "1")] + [("m", str(i)) for i in range(11, 0, -1)]
+    assert {v.version: v.aliases for v in registry.versions("m") if v.aliases} == {"2": (CHAMPION,)}
+    assert found[0].tags == {"origin": "test"}
+    assert found[0].run_id in (None, "")
+    assert found[0].created_at.tzinfo is not None
+
+
+def test_there_is_no_champion_of_a_model_that_is_not_there(registry: Registry) -> None:
+    assert registry.champion("nobody") is None
+    add(registry)
+    assert registry.champion("m") is None
+
+
+def test_promote_and_roll_back_through_the_history(registry: Registry) -> None:
+    add(registry, "m", 4)
+    for version in ("1", "3", "2"):
+        registry.promote("m", version, f"reason {version}")
+        assert registry.champion("m") == version
+    assert registry.rollback("m", "worse") == "3"
+    assert registry.champion("m") == "3"
+    assert registry.rollback("m", "still worse") == "1"
+    with pytest.raises(RegistryError, match="m has no earlier champion"):
+        registry.rollback("m", "no further")
+    assert registry.champion("m") == "1"
+    tags = {v.version: v.tags for v in registry.versions("m")}
+    assert tags["3"]["promoted"].endswith("reason 3")
+    assert tags["3"]["rolled_back"].endswith("still worse")
+    assert tags["2"]["rolled_back"].endswith(" worse")
+    assert "promoted" not in tags["4"]
+
+
+def test_promoting_the_champion_again_or_an_old_one_leaves_no_double(registry: Registry) -> None:
+    add(registry, "m", 2)
+    for version in ("1", "2", "2", "1"):
+        registry.promote("m", version, "x")
+    assert registry.rollback("m", "x") == "2"
+    with pytest.raises(RegistryError):
+        registry.rollback("m", "x")
+
+
+def test_a_rollback_is_not_undone_by_another(registry: Registry) -> None:
+    add(registry, "m", 3)
+    for version in ("1", "2"):
+        registry.promote("m", version, "x")
+    registry.rollback("m", "2 is bad")
+    registry.promote("m", "3", "x")
+    assert registry.rollback("m", "3 is bad") == "1"  # not 2, which was left
+
+
+def test_an_alias_moved_by_hand_is_part_of_the_history(registry: Registry) -> None:
+    add(registry, "m", 3)
+    registry.promote("m", "1", "x")
+    registry.client.set_registered_model_alias("m", CHAMPION, "3")
+    assert registry.champion("m") == "3"
+    assert registry.rollback("m", "x") == "1"
+    registry.client.set_registered_model_alias("m", CHAMPION, "2")
+    registry.promote("m", "3", "x")
+    assert [registry.rollback("m", "x"), registry.rollback("m", "x")] == ["2", "1"]
+
+
+def test_an_alias_set_by_hand_before_any_promotion(registry: Registry) -> None:
+    add(registry, "m", 2)
+    registry.client.set_registered_model_alias("m", CHAMPION, "1")
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        registry.rollback("m", "x")
+    registry.promote("m", "2", "x")
+    assert registry.rollback("m", "x") == "1"
+
+
+def test_an_unknown_version_is_not_promoted_and_nothing_moves(registry: Registry) -> None:
+    add(registry, "m", 2)
+    registry.promote("m", "1", "x")
+    for version in ("9", "abc", ""):
+        with pytest.raises(RegistryError, match="the model registry refused"):
+            registry.promote("m", version, "x")
+    assert registry.champion("m") == "1"
+    with pytest.raises(RegistryError):
+        registry.rollback("m", "x")
+
+
+def test_rollback_passes_over_a_version_that_was_deleted(registry: Registry) -> None:
+    add(registry, "m", 3)
+    for version in ("1", "2", "3"):
+        registry.promote("m", version, "x")
+    registry.client.delete_model_version("m", "2")
+    assert registry.rollback("m", "x") == "1"
+
+
+def test_the_history_is_bounded(registry: Registry) -> None:
+    add(registry, "m", 3)
+    longest = HISTORY_LENGTH + 5
+    registry.client.set_registered_model_tag("m", "jianwei.champions", ",".join(map(str, range(100, 100 + longest))))
+    registry.promote("m", "1", "x")
+    tag = registry.client.get_registered_model("m").tags["jianwei.champions"].split(",")
+    assert len(tag) == HISTORY_LENGTH
+    assert tag[-1] == "1"
+
+
+def test_a_long_reason_is_cut(registry: Registry) -> None:
+    add(registry)
+    registry.promote("m", "1", "因" * 9000)
+    assert len(registry.versions("m")[0].tags["promoted"]) == 4000
+
+
+@pytest.mark.parametrize("call", ["versions", "promote", "rollback"])
+def test_an_unknown_model_is_refused(registry: Registry, call: str) -> None:
+    arguments = {"versions": ("none",), "promote": ("none", "1", "x"), "rollback": ("none", "x")}[call]
+    with pytest.raises(RegistryError, match="none"):
+        getattr(registry, call)(*arguments)
+
+
+def test_an_experiment_is_made_once_with_files_beside_the_database(registry: Registry, tmp_path: Path) -> None:
+    made = registry.experiment("e")
+    assert registry.experiment("e") == made
+    assert registry.client.get_experiment(made).artifact_location == str(tmp_path / "artifacts" / "e")
+
+
+def test_a_bundle_made_elsewhere_is_registered_with_its_numbers(
+    registry: Registry, bundle: Bundle, tmp_path: Path
+) -> None:
+    version = registry.register_bundle(bundle, "packaged")
+    (found,) = registry.versions("three")
+    assert (found.version, found.tags["origin"], found.tags["digest"]) == (version, "packaged", bundle.digest)
+    assert found.run_id is not None
+    run = registry.client.get_run(found.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", bundle.manifest.metrics)
+    copy = mlflow.artifacts.download_artifacts(
+        run_id=found.run_id, artifact_path="bundle", dst_path=str(tmp_path), tracking_uri=registry.tracking_uri
+    )
+    assert Bundle.open(copy).digest == bundle.digest
+
+
+def test_a_bundle_that_cannot_be_logged_leaves_a_failed_run_and_no_version(
+    registry: Registry, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", full)
+    with pytest.raises(OSError, match="no space left"):
+        registry.register_bundle(bundle, "packaged")
+    experiment = registry.experiment("three")
+    assert [run.info.status for run in registry.client.search_runs([experiment])] == ["FAILED"]
+    assert registry.versions() == []
+
+
+def test_a_server_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    registry = Registry("http://127.0.0.1:9")
+    for call in (lambda: registry.champion("m"), registry.versions, lambda: registry.experiment("e")):
+        with pytest.raises(RegistryError, match="the model registry refused"):
+            call()
+    with pytest.raises(RegistryError):
+        registry.register("m", "file:///nowhere", None, {})
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no database\n" * 1000, encoding="utf-8")
+    with pytest.raises(RegistryError):
+        Registry(f"sqlite:///{tmp_path}/mlflow.db")
