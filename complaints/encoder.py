@@ -24,8 +24,8 @@ from complaints.errors import BundleError, BundleMismatch
 Logits = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
 
-# Lengths run once on loading: the engine lays out its memory at the first pass over a new length.
-WARM_UP_TOKENS = (16, 64, 128, 512)
+# Lengths run once on loading; a pass over 512 tokens would cost a start more than it saves the first caller.
+WARM_UP_TOKENS = (16, 128)
 
 
 @dataclass(frozen=True, slots=True)
