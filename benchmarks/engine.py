@@ -29,7 +29,9 @@ BATCH = 16
 
 def corpus_texts() -> list[str]:
     """Texts of the project's corpus, spread over its files."""
-    lines = [line for path in sorted(Path("data/corpus").glob("*.jsonl")) for line in path.open(encoding="utf-8")]
+    lines = [
+        line for path in sorted(Path("data/corpus").glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()
+    ]
     return [clean(json.loads(line)["text"]).text for line in lines[:: max(1, len(lines) // TEXTS)]][:TEXTS]
 
 

@@ -30,7 +30,9 @@ EVERY = 6  # of the written test rows, one in so many
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, str]]:
-    lines = [json.loads(line) for path in sorted(CORPUS.glob("*.jsonl")) for line in path.open(encoding="utf-8")]
+    lines = [
+        json.loads(line) for path in sorted(CORPUS.glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()
+    ]
     return [row for row in lines if row["split"] == "test"][::EVERY]
 
 

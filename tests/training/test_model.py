@@ -249,7 +249,7 @@ def test_the_cut_encoder_answers_as_before(tiny_encoder: Path, base: Base, label
 
 
 def test_what_is_known_of_the_base(tiny_encoder: Path, base: Base) -> None:
-    assert (base.hidden, base.layers, base.max_tokens, base.name) == (32, 2, 128, str(tiny_encoder))
+    assert (base.hidden, base.layers, base.max_tokens, base.name) == (32, 2, 128, tiny_encoder.name)
     assert base.encoder.pooler is None
     assert base.tokenizer.padding is None
     assert base.tokenizer.truncation is None
