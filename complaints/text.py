@@ -34,7 +34,7 @@ _MARKUP = re.compile(
 )
 # More digits than any character has; int() refuses above 4300 of them.
 _ENDLESS = re.compile(r"&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{9,});?")
-_MASKS = re.compile("<(?:证件号|卡号|手机号|电话|邮箱|车牌)>")
+MASKS = re.compile("<(?:证件号|卡号|手机号|电话|邮箱|车牌)>")
 _KANA = re.compile(r"[\u3041-\u30ff]")
 # Zero-width, bidirectional, soft hyphen, byte-order, variation selectors, tags: invisible, yet they split words.
 _INVISIBLE = re.compile(
@@ -86,7 +86,7 @@ def clean(raw: str) -> Cleaned:
     truncated = len(raw) > MAX_CHARS or len(text) > MAX_CHARS  # NFKC may make 18 characters of one
     if truncated:
         text = _settle(text[: MAX_CHARS - len(CUT_MARK)]).rstrip(". ") + CUT_MARK
-    own = _MASKS.sub("", text)
+    own = MASKS.sub("", text)
     han, kana = len(_HAN.findall(own)), len(_KANA.findall(own))
     chinese = han > 0 and han >= CHINESE_SHARE * (han + len(_WORD.findall(own))) and kana < 0.25 * (han + kana)
     return Cleaned(text, truncated, chinese)

@@ -8,12 +8,9 @@ from typing import Annotated
 
 import typer
 
+from jianwei.work_commands import DATASETS, parse_heads
+
 app = typer.Typer(help="Data: check a file before training on it; examine the corpus.", no_args_is_help=True)
-
-
-@app.callback()
-def data() -> None:
-    """Data: check a file before training on it."""
 
 
 @app.command()
@@ -29,7 +26,6 @@ def check(
 
     jianwei data check tickets.csv --text 内容 --head department=部门
     """
-    from jianwei.work_commands import parse_heads
     from training.check import check_file
 
     found = check_file(file, text, parse_heads(head) if head else {})
@@ -47,7 +43,7 @@ def report(
     taxonomy: Annotated[str, typer.Option(help="Taxonomy of the labels")] = "consumer",
     datasets: Annotated[
         Path, typer.Option(envvar="JIANWEI_DATASETS", help="Folder of the real texts; without it they are left out")
-    ] = Path("../shared/datasets"),
+    ] = DATASETS,
 ) -> None:
     """Examine the project's own corpus: counts, near-duplicates, leaks, agreement, difficulty, doubtful labels.
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from complaints.files import BadRow, DataFile
-from complaints.text import clean, mask
+from complaints.text import MASKS, clean, mask
 from training.splits import near_duplicate_pairs
 
 # A label with fewer rows than this can neither be learned nor measured.
 RARE = 10
 NEAR = 0.6
 EXAMPLES = 5
-_PLACEHOLDER = re.compile(r"<(?:证件号|卡号|手机号|电话|邮箱|车牌)>")
 
 
 class Check(BaseModel):
@@ -87,7 +85,7 @@ def check_file(path: Path, text: str, heads: dict[str, str]) -> Check:
             empty += 1
             continue
         foreign += not cleaned.chinese
-        personal.update(set(_PLACEHOLDER.findall(mask(raw))) - set(_PLACEHOLDER.findall(raw)))
+        personal.update(set(MASKS.findall(mask(raw))) - set(MASKS.findall(raw)))
         texts.append(cleaned.text)
         numbers.append(row.number)
         for head, column in heads.items():
