@@ -2,8 +2,9 @@
 
 bundle.json         Manifest: format, heads, versions, lengths, where it came from, sha256 of every file
 taxonomy.yaml       the labels it answers with
-calibration.json    temperatures, thresholds a label, conformal quantiles (see decision.py)
-graph.onnx          int8 graph: input_ids, attention_mask (B, T) -> logits (B, sum of K), heads side by side
+calibration.json    temperatures, thresholds and floors a label, the scope (see decision.py)
+graph.onnx          int8 graph: input_ids, attention_mask (B, T) -> logits (B, sum of K), heads side by side;
+                    contributions (B, T, sum of K) that add up to them; vectors (B, H) of length 1
 tokenizer.json      the tokenizer, cut down to the vocabulary that can occur
 weights.safetensors fp16 weights of encoder and heads, to train further from
 encoder.json        the encoder's configuration
@@ -28,7 +29,7 @@ from complaints import text
 from complaints.errors import BundleError, BundleMismatch, TaxonomyError
 from complaints.taxonomy import Taxonomy
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "bundle.json"
 
 

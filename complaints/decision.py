@@ -8,13 +8,14 @@ the parent is the answer. Labels of two heads that contradict the responsibility
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from complaints.encoder import Logits
+from complaints.encoder import Encoded, Vectors
 from complaints.records import HeadPrediction, Reason, Scored
 from complaints.taxonomy import Head, Taxonomy
 from complaints.text import Cleaned
@@ -37,17 +38,33 @@ class HeadCalibration(BaseModel):
         description="Label (leaf or parent) -> confidence from which it is auto; null: the promise could not be shown"
     )
     coverage: float = Field(gt=0, lt=1, description="Promised share of prediction sets that hold the right label")
-    set_floor: float = Field(ge=0, le=1, description="Labels of at least this probability are in the prediction set")
+    set_floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        description="Label -> least probability with which it is in the prediction set; 0, ever, where none is named"
+    )
+
+
+class Scope(BaseModel):
+    """Which texts the model was made for: a linear score of a text's vector, high for texts like those it knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    weights: tuple[float, ...]
+    bias: float
+    threshold: float = Field(description="Texts that score below it are out of scope")
+
+    def scores(self, vectors: Vectors) -> Probabilities:
+        """(B, H) unit vectors -> (B,) log-odds of being in scope; low is foreign."""
+        return vectors.astype(np.float64) @ np.array(self.weights) + self.bias  # type: ignore[no-any-return]
 
 
 class Calibration(BaseModel):
-    """`calibration.json`: head -> HeadCalibration."""
+    """`calibration.json`: head -> HeadCalibration, and the scope, null where it could not be learned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     heads: dict[str, HeadCalibration]
+    scope: Scope | None = None
 
 
-def probabilities(logits: Logits, temperature: float) -> Probabilities:
+def probabilities(logits: npt.NDArray[np.float32], temperature: float) -> Probabilities:
     """Softmax of logits / temperature: (B, K) -> (B, K), rows sum to 1.
 
     Temperature scaling: Guo et al., On Calibration of Modern Neural Networks, 2017.
@@ -66,20 +83,25 @@ def parent_probabilities(head: Head, leaf: Probabilities) -> Probabilities:
 def decide(
     taxonomy: Taxonomy,
     calibration: Calibration,
-    logits: Mapping[str, Logits],
+    encoded: Encoded,
     cleaned: Sequence[Cleaned],
     *,
     top_k: int = 3,
 ) -> list[dict[str, HeadPrediction]]:
-    """Head -> HeadPrediction for each of B texts; `logits` are (B, K) a head, in the order of `cleaned`."""
+    """Head -> HeadPrediction for each of B texts; `encoded` holds what the encoder said of them, in that order."""
     rows: list[dict[str, HeadPrediction]] = [{} for _ in cleaned]
-    for name, scores in logits.items():
+    for name, scores in encoded.logits.items():
         head, learned = taxonomy.heads[name], calibration.heads[name]
         leaf = probabilities(scores, learned.temperature)
         above = parent_probabilities(head, leaf) if head.parents else None
         for i, row in enumerate(rows):
             row[name] = _decide_one(head, learned, leaf[i], None if above is None else above[i], top_k)
-    return [_hold_back(taxonomy, row, text) for row, text in zip(rows, cleaned, strict=True)]
+    scope = calibration.scope
+    foreign = [False] * len(rows) if scope is None else list(scope.scores(encoded.vectors) < scope.threshold)
+    return [
+        _hold_back(taxonomy, row, _excuse(text, bool(foreign[i]), bool(encoded.truncated[i])))
+        for i, (row, text) in enumerate(zip(rows, cleaned, strict=True))
+    ]
 
 
 def _decide_one(
@@ -88,7 +110,8 @@ def _decide_one(
     order = np.argsort(-leaf, kind="stable")
     label, confidence = head.ids[order[0]], _rounded(leaf[order[0]])
     threshold = learned.thresholds.get(label)
-    inside = [i for i in order if leaf[i] >= learned.set_floor] or [order[0]]
+    floors = learned.set_floors
+    inside = [i for i in order if leaf[i] >= floors.get(head.ids[i], 0.0)] or [order[0]]
     auto = threshold is not None and confidence >= threshold
     if not auto and above is not None:
         best = int(above.argmax())
@@ -107,12 +130,21 @@ def _decide_one(
     )
 
 
-def _hold_back(taxonomy: Taxonomy, row: dict[str, HeadPrediction], text: Cleaned) -> dict[str, HeadPrediction]:
-    """Send to review what no confidence can excuse: no text, not Chinese, heads that contradict each other."""
+def _excuse(text: Cleaned, foreign: bool, unread: bool) -> Reason | None:
+    """Why no head of a text may be trusted, whatever its confidence; None where there is no such reason."""
     if not text.text:
-        return {name: _review(one, "empty_after_cleaning") for name, one in row.items()}
+        return "empty_after_cleaning"
     if not text.chinese:
-        return {name: _review(one, "not_chinese") for name, one in row.items()}
+        return "not_chinese"
+    if foreign:
+        return "out_of_scope"
+    return "too_long" if unread or text.truncated else None
+
+
+def _hold_back(taxonomy: Taxonomy, row: dict[str, HeadPrediction], excuse: Reason | None) -> dict[str, HeadPrediction]:
+    """Send to review what no confidence can excuse, and heads that contradict each other."""
+    if excuse is not None:
+        return {name: _review(one, excuse) for name, one in row.items()}
     table = taxonomy.responsibility
     if table is not None and not taxonomy.allowed({name: one.label for name, one in row.items()}):
         return row | {name: _review(row[name], "heads_conflict") for name in (table.given, table.head)}

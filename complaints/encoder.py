@@ -1,4 +1,4 @@
-"""Texts -> logits on a CPU. The only file that knows the inference engine (ONNX Runtime).
+"""Texts -> logits, vectors and evidence on a CPU. The only file that knows the inference engine (ONNX Runtime).
 
 Each text is a batch of its own. The int8 graph scales its activations by the largest value in a batch, so in
 a shared batch a text's answer would depend on its neighbours; alone it is the same, bit for bit, in a single
@@ -16,24 +16,45 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from complaints.bundle import Bundle, Length
 from complaints.errors import BundleError, BundleMismatch
 
 Logits = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
 
 # Lengths run once on loading; a pass over 512 tokens would cost a start more than it saves the first caller.
 WARM_UP_TOKENS = (16, 128)
 
 
+OUTPUTS = ("logits", "vectors")
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`logits`: head -> (B, K), rows as the texts came; `truncated`: (B,) True where tokens were left out."""
+    """Rows as the texts came.
+
+    `logits`: head -> (B, K). `vectors`: (B, H) of length 1; texts that the model reads alike have an inner product
+    near 1. `truncated`: (B,) True where tokens were left out.
+    """
 
     logits: dict[str, Logits]
+    vectors: Vectors
     truncated: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """What each token of one text says: `spans` (T, 2) characters of the cleaned text, `shares` head -> (T, K).
+
+    Shares add up over tokens to the head's logits, less a bias that is the same for every text. Special tokens
+    have empty spans.
+    """
+
+    spans: npt.NDArray[np.int64]
+    shares: dict[str, Logits]
 
 
 class Encoder:
@@ -55,7 +76,10 @@ class Encoder:
             )
         except Exception as error:  # the engine raises its own, undocumented types
             raise BundleError(f"bundle {bundle.path}: the graph or tokenizer cannot be loaded: {error}") from error
-        width = self._session.get_outputs()[0].shape[-1]
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        if missing := {*OUTPUTS, "contributions"} - set(shapes):
+            raise BundleMismatch(f"bundle {bundle.path}: the graph does not answer with {', '.join(sorted(missing))}")
+        width, self._size = shapes["logits"][-1], shapes["vectors"][-1]
         if width != sum(self._heads.values()):
             raise BundleMismatch(
                 f"bundle {bundle.path}: the graph answers with {width} logits, "
@@ -74,27 +98,43 @@ class Encoder:
             self._pool.shutdown()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Logits of cleaned texts, (B, K) a head, in the order of `texts`."""
-        tokens = [cut_tokens(ids, self._length) for ids in self._tokenize(texts)]
+        """Logits (B, K) a head and vectors (B, H) of cleaned texts, in the order of `texts`."""
+        tokens = [cut_tokens(np.array(e.ids, dtype=np.int64), self._length) for e in self._tokenize(texts)]
         truncated = np.array([cut for _, cut in tokens], dtype=np.bool_)
         order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i][0]))
         runs = (tokens[i][0] for i in order)
         rows = list(self._pool.map(self._run, runs) if self._pool is not None else map(self._run, runs))
         joint = np.empty((len(tokens), sum(self._heads.values())), dtype=np.float32)
-        for i, row in zip(order, rows, strict=True):
-            joint[i] = row
+        vectors = np.empty((len(tokens), self._size), dtype=np.float32)
+        for i, (logits, vector) in zip(order, rows, strict=True):
+            joint[i], vectors[i] = logits, vector
+        return Encoded(self._by_head(joint), vectors, truncated)
+
+    def explain(self, text: str) -> Contributions:
+        """What each token that was read of a cleaned text says of each label; costs as much as one `encode`."""
+        encoding = self._tokenize([text])[0]
+        ids, _ = cut_tokens(np.array(encoding.ids, dtype=np.int64), self._length)
+        where, _ = cut_tokens(np.arange(len(encoding.ids)), self._length)
+        spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[where]
+        (shares,) = self._session.run(["contributions"], _inputs(ids))
+        return Contributions(spans, self._by_head(shares[0]))
+
+    def _by_head(self, joint: Logits) -> dict[str, Logits]:
         edges = np.cumsum(list(self._heads.values()))[:-1]
-        return Encoded(dict(zip(self._heads, np.split(joint, edges, axis=1), strict=True)), truncated)
+        return dict(zip(self._heads, np.split(joint, edges, axis=1), strict=True))
 
-    def _tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+    def _tokenize(self, texts: Sequence[str]) -> list[Encoding]:
         with self._tokenizing:
-            encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+            return self._tokenizer.encode_batch(list(texts))
 
-    def _run(self, ids: Tokens) -> Logits:
-        batch = ids[np.newaxis]
-        joint: Logits = self._session.run(None, {"input_ids": batch, "attention_mask": np.ones_like(batch)})[0][0]
-        return joint
+    def _run(self, ids: Tokens) -> tuple[Logits, Vectors]:
+        logits, vectors = self._session.run(OUTPUTS, _inputs(ids))
+        return logits[0], vectors[0]
+
+
+def _inputs(ids: Tokens) -> dict[str, Tokens]:
+    batch = ids[np.newaxis]
+    return {"input_ids": batch, "attention_mask": np.ones_like(batch)}
 
 
 def cut_tokens(ids: Tokens, length: Length) -> tuple[Tokens, bool]:

@@ -5,24 +5,18 @@ Evaluation, files of rows and the service all come through here, so what was mea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from complaints.bundle import Bundle
 from complaints.decision import Calibration, decide, probabilities
-from complaints.encoder import Encoded, Encoder
+from complaints.encoder import Contributions, Encoded, Encoder
 from complaints.errors import BundleError, BundleMismatch, InvalidInput
+from complaints.evidence import evidence, origins
+from complaints.examples import Examples
 from complaints.records import Complaint, Evidence, HeadPrediction, Prediction
 from complaints.risk import Policy, assess
 from complaints.text import Cleaned, clean
-
-_CLAUSE = re.compile(r"[^，。！？；,.!?;\n\r]+[，。！？；,.!?;\n\r]*|[，。！？；,.!?;\n\r]+")
-# Each clause costs one more pass over the text; a longer text is cut into this many stretches.
-MOST_STRETCHES = 16
-MOST_EVIDENCE = 3
 
 
 class Predictor:
@@ -35,6 +29,7 @@ class Predictor:
         self.taxonomy = bundle.taxonomy
         self.calibration = read_calibration(bundle)
         self._encoder = Encoder(bundle, threads=threads)
+        self._examples = Examples.open(bundle)
 
     def close(self) -> None:
         """Free the threads."""
@@ -51,19 +46,21 @@ class Predictor:
         """Predictions in the order of `complaints`.
 
         `heads` names the heads to answer with (all by default; risk always sees all); `top_k` ≥ 1 labels a head;
-        `explain` adds the stretches of text that speak for each answer, at one more pass a stretch.
+        `explain` adds the stretches of text that speak for each answer and the nearest known examples, at one more
+        pass a text.
         Raises InvalidInput for a head that the model does not have.
         """
         wanted = list(self.taxonomy.heads) if heads is None else list(heads)
         if unknown := [head for head in wanted if head not in self.taxonomy.heads]:
             raise InvalidInput(f"no head {', '.join(unknown)}: this model has {', '.join(self.taxonomy.heads)}")
         cleaned, encoded = self.encode(complaints)
-        decided = decide(self.taxonomy, self.calibration, encoded.logits, cleaned, top_k=top_k)
+        decided = decide(self.taxonomy, self.calibration, encoded, cleaned, top_k=top_k)
         return [
             Prediction(
                 heads={name: decided[i][name] for name in wanted},
                 risk=assess(self.policy, complaint, cleaned[i].text, decided[i], self._spread(encoded, i)),
-                evidence=tuple(self._evidence(complaint, decided[i], wanted)) if explain else (),
+                evidence=self._evidence(complaint, cleaned[i], encoded, i, decided[i], wanted) if explain else (),
+                similar=self._examples.nearest(encoded.vectors[i]) if explain else (),
                 warnings=("truncated",) if cleaned[i].truncated or encoded.truncated[i] else (),
             )
             for i, complaint in enumerate(complaints)
@@ -71,8 +68,12 @@ class Predictor:
 
     def encode(self, complaints: Sequence[Complaint]) -> tuple[list[Cleaned], Encoded]:
         """Cleaned texts (title first) and their logits."""
-        cleaned = [clean(f"{c.title}\n{c.text}" if c.title else c.text) for c in complaints]
+        cleaned = [clean(_whole(complaint)) for complaint in complaints]
         return cleaned, self._encoder.encode([one.text for one in cleaned])
+
+    def explain(self, cleaned: str) -> Contributions:
+        """What each token of a cleaned text says of each label; one pass."""
+        return self._encoder.explain(cleaned)
 
     def _spread(self, encoded: Encoded, row: int) -> dict[str, float] | None:
         name = self.policy.propagation.head
@@ -83,31 +84,30 @@ class Predictor:
         return dict(zip(self.taxonomy.heads[name].ids, map(float, values), strict=True))
 
     def _evidence(
-        self, complaint: Complaint, decided: dict[str, HeadPrediction], wanted: Sequence[str]
-    ) -> list[Evidence]:
-        """Leave out one stretch after another and see how far each head's answer falls."""
-        spans = stretches(complaint.text)
-        if len(spans) < 2:
-            return []
-        without = [complaint.model_copy(update={"text": complaint.text[:a] + complaint.text[b:]}) for a, b in spans]
-        _, encoded = self.encode(without)
-        evidence = []
+        self,
+        complaint: Complaint,
+        cleaned: Cleaned,
+        encoded: Encoded,
+        row: int,
+        decided: dict[str, HeadPrediction],
+        wanted: Sequence[str],
+    ) -> tuple[Evidence, ...]:
+        if not cleaned.text:
+            return ()
+        said = self.explain(cleaned.text)
+        raw = _whole(complaint)
+        where = origins(raw, cleaned.text)
+        found: list[Evidence] = []
         for name in wanted:
-            head, learned = self.taxonomy.heads[name], self.calibration.heads[name]
-            left = probabilities(encoded.logits[name], learned.temperature)
-            falls = decided[name].confidence - left[:, list(head.members(decided[name].label))].sum(axis=1)
-            for i in np.argsort(-falls, kind="stable")[:MOST_EVIDENCE]:
-                weight = round(float(falls[i]), 4)
-                if weight > 0:
-                    evidence.append(Evidence(head=name, start=spans[i][0], end=spans[i][1], weight=weight))
-        return evidence
+            p = probabilities(encoded.logits[name][row : row + 1], self.calibration.heads[name].temperature)[0]
+            members = self.taxonomy.heads[name].members(decided[name].label)
+            found += evidence(name, said, p, members, where, len(raw) - len(complaint.text))
+        return tuple(found)
 
 
-def stretches(text: str) -> list[tuple[int, int]]:
-    """Clauses of a raw text as (start, end); neighbours joined until there are at most MOST_STRETCHES."""
-    spans = [match.span() for match in _CLAUSE.finditer(text)]
-    step = -(-len(spans) // MOST_STRETCHES) or 1
-    return [(group[0][0], group[-1][1]) for i in range(0, len(spans), step) if (group := spans[i : i + step])]
+def _whole(complaint: Complaint) -> str:
+    """What the model reads: the title first, where there is one."""
+    return f"{complaint.title}\n{complaint.text}" if complaint.title else complaint.text
 
 
 def read_calibration(bundle: Bundle) -> Calibration:

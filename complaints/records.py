@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Decision = Literal["auto", "suggest", "review"]
-Reason = Literal["below_threshold", "heads_conflict", "not_chinese", "empty_after_cleaning"]
+Reason = Literal["below_threshold", "heads_conflict", "too_long", "out_of_scope", "not_chinese", "empty_after_cleaning"]
 Level = Literal["low", "medium", "high"]
 Short = Annotated[str, StringConstraints(max_length=200)]
 
@@ -106,7 +106,15 @@ class Evidence(_Record):
     head: str
     start: int = Field(ge=0, description="First character in the text as sent")
     end: int = Field(ge=0, description="One past the last character")
-    weight: float = Field(description="How far the confidence falls without this stretch; negative speaks against")
+    weight: float = Field(ge=0, le=1, description="Share of all that speaks for the answer which this stretch says")
+
+
+class Similar(_Record):
+    """An example that the model was trained on and reads much like this text; only texts that may be shown are kept."""
+
+    text: str
+    labels: dict[str, str] = Field(description="Head -> label id, as given by the labeller")
+    similarity: float = Field(ge=-1, le=1, description="Inner product of the two vectors; 1 is the same reading")
 
 
 class Prediction(_Record):
@@ -115,4 +123,5 @@ class Prediction(_Record):
     heads: dict[str, HeadPrediction]
     risk: Risk
     evidence: tuple[Evidence, ...] = ()
+    similar: tuple[Similar, ...] = ()
     warnings: tuple[Literal["truncated"], ...] = ()

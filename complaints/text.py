@@ -75,6 +75,11 @@ def _simplifier() -> opencc.OpenCC:
     return opencc.OpenCC("t2s")
 
 
+def simplify(text: str) -> str:
+    """Traditional characters to simplified ones."""
+    return _simplifier().convert(text)
+
+
 def clean(raw: str) -> Cleaned:
     """Normalise a raw text: markup, widths, invisible characters, traditional forms, repeats, personal data.
 
@@ -107,7 +112,7 @@ def _settle(text: str) -> str:
 def _round(text: str) -> str:
     text = _MARKUP.sub(" ", html.unescape(_ENDLESS.sub(" ", text)))
     text = _CONTROL.sub("", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
-    text = _simplifier().convert(text)
+    text = simplify(text)
     text = mask(_SPACE.sub(" ", text).strip())
     return _REPEAT.sub(r"\1\1\1", text)
 

@@ -20,6 +20,11 @@ def packaged_bundle() -> Path:
     return Path(str(resources.files("jianwei") / "bundles" / NAME))
 
 
+def packaged_base() -> Path:
+    """Folder of the encoder from which training starts, inside the installed package."""
+    return Path(str(resources.files("jianwei") / "bundles" / "base"))
+
+
 def ensure_champion(settings: Settings) -> None:
     """Put the packaged bundle into a local registry as champion, where it holds no champion of the model served.
 

@@ -37,7 +37,10 @@ def train(
     name: Annotated[str | None, typer.Option(help="With --data: registered name [default: the taxonomy's]")] = None,
     base: Annotated[
         str | None,
-        typer.Option(envvar="JIANWEI_BASE_MODEL", help="Encoder to start from: hub name, folder, or a bundle's folder"),
+        typer.Option(
+            envvar="JIANWEI_BASE_MODEL",
+            help="Encoder to start from: hub name, folder, or a bundle's folder [default: the packaged one]",
+        ),
     ] = None,
     datasets: Datasets = DATASETS,
     promote: Annotated[bool, typer.Option(help="Make the new version champion at once")] = False,
@@ -55,7 +58,7 @@ def train(
     from complaints.predictor import Predictor
     from complaints.risk import Policy
     from complaints.taxonomy import Taxonomy
-    from jianwei.default_model import packaged_bundle
+    from jianwei.default_model import packaged_base
     from serving.champion import fetch
     from serving.settings import load_settings
     from training.recipe import Recipe
@@ -85,7 +88,7 @@ def train(
         folders=[folder, datasets],
         output=settings.models / f"{chosen.name}-trained",
         registry=registry,
-        fallback=packaged_bundle(),
+        packaged=packaged_base(),
         champion=rival,
     )
     if champion is None or promote:
@@ -144,7 +147,7 @@ def evaluate(
         source = _source(data, head, text, title)
         chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
         examples = read_sources(chosen, opened.taxonomy, [Path()]).examples
-    found = report(predictor, run(predictor, examples))
+    found = report(predictor, run(predictor, examples), examples)
     if as_json:
         sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -250,7 +253,7 @@ def _comparison(found: dict[str, Any], anchors: dict[str, dict[str, float]], riv
     ]
     for name, numbers in found["heads"].items():
         for measure, value in numbers.items():
-            if measure in ("classes", "confusions", "decisions"):
+            if isinstance(value, list | dict):
                 continue
             shown = f"{value:>8.4f}" if isinstance(value, float) else f"{value if value is not None else '-':>8}"
             svm = anchors.get(name, {}).get(measure)

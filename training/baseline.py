@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from complaints.taxonomy import Taxonomy
+from training.batches import read_text
 from training.evaluate import quadratic_kappa
-from training.fit import read_text
 from training.sources import Example
 
 

@@ -5,6 +5,8 @@ All of it is chosen on calibration rows alone; test rows only measure it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -18,12 +20,13 @@ from training.recipe import Promise
 Labels = npt.NDArray[np.int64]
 Right = npt.NDArray[np.bool_]
 
-# Thresholds that are tried a label: the confidences above which 5 %, 10 %, … 100 % of its rows lie.
-GRID = 20
+# A sequence of thresholds lets in so many parts of the rows at a time, and starts at so many sizes, each twice the last.
+GRID, STARTS = 40, 4
 # A label with fewer calibration answers than this cannot contradict the head's own threshold.
 FEW = 10
+FLOOR_DECIMALS = 6
 # Without calibration rows for a head nothing is promised.
-UNKNOWN = {"temperature": 1.0, "set_floor": 0.0}
+UNKNOWN: dict[str, Any] = {"temperature": 1.0, "set_floors": {}}
 
 
 def calibrate_head(head: Head, logits: Logits, truth: Labels, promise: Promise) -> HeadCalibration:
@@ -48,7 +51,7 @@ def calibrate_head(head: Head, logits: Logits, truth: Labels, promise: Promise) 
         precision_target=promise.precision_target,
         thresholds=found,
         coverage=promise.coverage,
-        set_floor=set_floor(leaf, truth, promise.coverage),
+        set_floors=set_floors(head, leaf, truth, promise.coverage),
     )
 
 
@@ -62,32 +65,52 @@ def fit_temperature(logits: Logits, truth: Labels) -> float:
     return round(float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)), 4)
 
 
-def set_floor(p: Probabilities, truth: Labels, coverage: float) -> float:
-    """The least probability a label needs to be in the prediction set, by split conformal prediction.
+def set_floors(head: Head, p: Probabilities, truth: Labels, coverage: float) -> dict[str, float]:
+    """Label -> the least probability it needs to be in the prediction set, by class-conditional split conformal sets.
 
-    Sets of labels at or above it hold the right one for a share of at least `coverage` of new rows drawn like
-    these (Vovk et al. 2005; score 1 - p of Sadinle et al. 2019). 0, every label, where there are too few rows.
+    Of new rows of a label, drawn like these, a share of at least `coverage` has the label in its set (Vovk 2012,
+    Conditional validity; score 1 - p of Sadinle et al. 2019). A label with too few rows of its own takes the floor
+    of its parent's rows together, and where they are too few too, that of all rows.
     """
-    scores = np.sort(p[np.arange(len(truth)), truth])
-    rank = int(np.floor((len(scores) + 1) * (1 - coverage)))
-    return float(scores[rank - 1]) if rank >= 1 else 0.0
+    own = p[np.arange(len(truth)), truth]
+    everywhere = set_floor(own, coverage)
+    found = {}
+    for i, label in enumerate(head.ids):
+        siblings = head.members(head.parent(label) or label) if head.parents else (i,)
+        floors = [set_floor(own[np.isin(truth, list(group))], coverage) for group in ((i,), siblings)]
+        found[label] = round(next((floor for floor in floors if floor > 0), everywhere), FLOOR_DECIMALS)
+    return found
+
+
+def set_floor(scores: Probabilities, coverage: float) -> float:
+    """The highest floor above which a share `coverage` of scores like these stays; 0 where there are too few."""
+    rank = int(np.floor((len(scores) + 1) * (1 - coverage) + 1e-9))
+    return float(np.sort(scores)[rank - 1]) if rank >= 1 else 0.0
 
 
 def precision_threshold(confidence: Probabilities, right: Right, promise: Promise) -> float | None:
     """The lowest confidence from which answers keep the promised precision; None where none can be shown to.
 
-    Up to GRID thresholds are tested, each by the exact binomial probability that a precision below the target
-    would err this seldom, at level risk / GRID: all hold together with probability 1 - risk
-    (Learn then Test, Angelopoulos et al. 2021, with Bonferroni's correction).
+    Fixed-sequence testing (Learn then Test, Angelopoulos et al. 2021): from a number of most confident answers, ever
+    more are let in for as long as a precision below the target would err this seldom with probability risk / STARTS
+    at most (exact binomial). There are STARTS sequences, for the surest few may hold an odd wrong label and yet a
+    longer list be good: all that is let in holds together with probability 1 - risk (Bonferroni over the starts).
     """
     order = np.argsort(-confidence, kind="stable")
     ranked, errors = confidence[order], np.cumsum(~right[order])
+    level = promise.risk / STARTS
+    fewest = int(np.ceil(np.log(level) / np.log(promise.precision_target)))  # fewer prove nothing, all right or not
+    step = max(1, len(ranked) // GRID)
     best = None
-    for size in sorted({max(1, round(len(ranked) * k / GRID)) for k in range(1, GRID + 1)}):
-        cut = ranked[size - 1]
-        reach = int(np.searchsorted(-ranked, -cut, side="right"))  # ties stand or fall together
-        if binom.cdf(errors[reach - 1], reach, 1 - promise.precision_target) <= promise.risk / GRID:
-            best = float(cut)
+    for start in (fewest * 2**k for k in range(STARTS)):
+        size = start
+        while size <= len(ranked):
+            cut = ranked[size - 1]
+            reach = int(np.searchsorted(-ranked, -cut, side="right"))  # ties stand or fall together
+            if binom.cdf(errors[reach - 1], reach, 1 - promise.precision_target) > level:
+                break
+            best = float(cut) if best is None else min(best, float(cut))
+            size = len(ranked) if reach < len(ranked) < reach + step else reach + step
     return best
 
 

@@ -39,12 +39,12 @@ def card(
     taxonomy: Taxonomy,
     counts: dict[str, int],
     sources: dict[str, int],
-    results: dict[str, Any],
+    found: dict[str, Any],
     anchors: dict[str, dict[str, float]],
 ) -> str:
     """Markdown: what it is, what it was made from, and how good it is on what.
 
-    `results` maps a test slice ("all", or a source) to evaluate.report()'s heads; `anchors` the SVM's metrics on all.
+    `found` is evaluate.report() with audit(); `anchors` the SVM's metrics on all test rows.
     """
     lines = [
         f"# {manifest.name}",
@@ -58,28 +58,48 @@ def card(
         f"Rows: train {counts['train']}, calibration {counts['calibration']}, test {counts['test']}; near-duplicates "
         f"never stand in two parts. Sources: {', '.join(f'{name} {rows}' for name, rows in sources.items())}.",
     ]
-    for part, heads in results.items():
+    for part, heads in ({"all": found["heads"]} | found["slices"]).items():
         lines += ["", f"## Test: {part}", ""]
         lines += ["| head | rows | accuracy | macro-F1 | kappa | ECE | auto: share | auto: right | SVM macro-F1 |"]
         lines += ["|---|---|---|---|---|---|---|---|---|"]
-        for name, found in heads.items():
+        for name, numbers in heads.items():
             anchor = anchors.get(name, {}).get("macro_f1") if part == "all" else None
+            between = numbers.get("intervals", {})
             cells = [
-                found["accuracy"],
-                found["macro_f1"],
-                found.get("quadratic_kappa"),
-                found["ece"],
-                found["auto_coverage"],
-                found["auto_precision"],
-                anchor,
+                _cell(numbers["accuracy"], between.get("accuracy")),
+                _cell(numbers["macro_f1"], between.get("macro_f1")),
+                _cell(numbers.get("quadratic_kappa"), between.get("quadratic_kappa")),
+                *(_cell(numbers[key]) for key in ("ece", "auto_coverage", "auto_precision")),
+                _cell(anchor),
             ]
-            lines.append(f"| {name} | {found['rows']} | " + " | ".join(_cell(c) for c in cells) + " |")
-            if "parent_macro_f1" in found:
-                pair = f"{_cell(found['parent_accuracy'])} | {_cell(found['parent_macro_f1'])}"
-                lines.append(f"| {name}, parents | {found['rows']} | {pair} | | | | | |")
+            lines.append(f"| {name} | {numbers['rows']} | " + " | ".join(cells) + " |")
+            if "parent_macro_f1" in numbers:
+                pair = [
+                    _cell(numbers["parent_accuracy"]),
+                    _cell(numbers["parent_macro_f1"], between.get("parent_macro_f1")),
+                ]
+                lines.append(f"| {name}, parents | {numbers['rows']} | " + " | ".join(pair) + " | | | | | |")
+    lines += ["", "## Beyond right and wrong", ""]
+    if scope := found.get("scope"):
+        lines += [
+            f"Out of scope: AUROC {scope['auroc']:.3f} between test texts and foreign ones (poems, code, news, "
+            f"advertisements, other languages …) that it has not seen; {scope['foreign_caught']:.1%} of the foreign "
+            f"ones go to review, {1 - scope['own_kept']:.1%} of its own.",
+            "",
+        ]
+    lines += [
+        "Evidence: fall of the answer's probability when the strongest tenth of the characters is deleted (a random "
+        "tenth), and when it alone is kept (a random tenth kept):",
+        "",
+        "| head | deleted | random | kept | random |",
+        "|---|---|---|---|---|",
+    ]
+    for name, falls in found.get("evidence", {}).items():
+        order = ("comprehensiveness", "random_comprehensiveness", "sufficiency", "random_sufficiency")
+        lines.append(f"| {name} | " + " | ".join(_cell(falls[key]) for key in order) + " |")
     lines += [
         "",
-        "`auto` is what the model may decide alone under its precision promise; kappa is quadratic, for ordered heads;",
+        "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision promise; kappa is quadratic, for ordered heads;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
         "",
         "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",
@@ -89,5 +109,7 @@ def card(
     return "\n".join(lines)
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _cell(value: float | None, between: tuple[float, float] | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" + (f" [{between[0]:.3f}, {between[1]:.3f}]" if between else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,24 +27,49 @@ from training.sources import Example
 BINS = 15
 CHUNK = 64
 MOST_CONFUSIONS = 20
+# Intervals hold the middle 95 % of what so many resamples of the rows give.
+RESAMPLES = 500
+# Bands of characters, and the channel and source, by which rows are also looked at apart.
+BANDS = ((0, 30), (30, 100), (100, 300), (300, None))
+FEWEST_IN_SLICE = 20
 
 
 @dataclass(frozen=True)
 class HeadResult:
-    """One head on N rows: `truth` and `guess` labels (leaves), `confidence` (N,) of the guess, `decided` (N,)."""
+    """One head on N rows: `truth` and `guess` labels (leaves), `confidence` (N,) of the guess, `decided` (N,).
+
+    `rows` (N,) are their places among the examples that were evaluated.
+    """
 
     truth: list[str]
     guess: list[str]
     confidence: npt.NDArray[np.float64]
     decided: list[HeadPrediction]
+    rows: tuple[int, ...] = ()
+
+    def among(self, wanted: Collection[int]) -> HeadResult:
+        """The same of the examples at the places `wanted` alone."""
+        kept = [k for k, row in enumerate(self.rows) if row in wanted]
+        return HeadResult(
+            [self.truth[k] for k in kept],
+            [self.guess[k] for k in kept],
+            self.confidence[kept],
+            [self.decided[k] for k in kept],
+            tuple(self.rows[k] for k in kept),
+        )
+
+    def right(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether the guessed leaf is the true one."""
+        return np.array([t == g for t, g in zip(self.truth, self.guess, strict=True)], dtype=np.bool_)
 
     def metrics(self, head: Head) -> dict[str, float]:
         """Flat metrics; all are shares from 0 (bad) to 1 (good) except `ece`, `set_size` and `rows`.
 
         accuracy, macro_f1 (over labels that occur in truth), parent_* (hierarchical), quadratic_kappa (ordinal,
-        -1 to 1), ece (0 is best), auto_coverage, auto_precision (nan where nothing is auto), set_coverage, set_size.
+        -1 to 1), ece and aurc (0 is best), auto_coverage, auto_precision (nan where nothing is auto), set_coverage,
+        set_size.
         """
-        right = np.array([t == g for t, g in zip(self.truth, self.guess, strict=True)])
+        right = self.right()
         auto = np.array([one.decision == "auto" for one in self.decided])
         kept = [_is_right(head, one.label, truth) for one, truth in zip(self.decided, self.truth, strict=True)]
         inside = [truth in one.prediction_set for one, truth in zip(self.decided, self.truth, strict=True)]
@@ -53,6 +78,7 @@ class HeadResult:
             "accuracy": float(accuracy_score(self.truth, self.guess)),
             "macro_f1": _macro_f1(self.truth, self.guess),
             "ece": expected_calibration_error(self.confidence, right),
+            "aurc": area_under_risk_coverage(self.confidence, right),
             "auto_coverage": float(auto.mean()),
             "auto_precision": float(np.array(kept)[auto].mean()) if auto.any() else float("nan"),
             "set_coverage": float(np.mean(inside)),
@@ -70,7 +96,10 @@ class HeadResult:
         return found
 
     def classes(self, head: Head) -> list[dict[str, Any]]:
-        """A row a label that occurs or was guessed: precision, recall, f1, support, auto_coverage, auto_precision."""
+        """A row a label that occurs or was guessed: precision, recall, f1, support, auto, auto_precision, set_coverage.
+
+        `threshold` is that of the answers given; `set_coverage` the share of the label's rows with it in their set.
+        """
         labels = [label for label in head.ids if label in {*self.truth, *self.guess}]
         scores = precision_recall_fscore_support(self.truth, self.guess, labels=labels, zero_division=0)
         rows = []
@@ -78,6 +107,7 @@ class HeadResult:
             mine = [k for k, one in enumerate(self.decided) if one.label == label]
             auto = [k for k in mine if self.decided[k].decision == "auto"]
             kept = [_is_right(head, label, self.truth[k]) for k in auto]
+            true = [label in one.prediction_set for t, one in zip(self.truth, self.decided, strict=True) if t == label]
             rows.append(
                 {
                     "label": label,
@@ -88,9 +118,36 @@ class HeadResult:
                     "support": int(scores[3][i]),
                     "auto": len(auto),
                     "auto_precision": float(np.mean(kept)) if kept else None,
+                    "threshold": self.decided[mine[0]].threshold if mine else None,
+                    "set_coverage": float(np.mean(true)) if true else None,
                 }
             )
         return rows
+
+    def intervals(self, head: Head, seed: int = 1) -> dict[str, tuple[float, float]]:
+        """95 % bootstrap intervals of accuracy, macro_f1, parent_macro_f1 and quadratic_kappa, where they apply."""
+        known = sorted({*self.truth, *self.guess})
+        pairs = np.array([known.index(t) * len(known) + known.index(g) for t, g in zip(self.truth, self.guess)])  # noqa: B905
+        draw = np.random.default_rng(seed)
+        counts = [
+            np.bincount(draw.choice(pairs, len(pairs)), minlength=len(known) ** 2).reshape(len(known), len(known))
+            for _ in range(RESAMPLES)
+        ]
+        measures: dict[str, Callable[[npt.NDArray[np.int64]], float]] = {
+            "accuracy": lambda c: float(np.trace(c) / c.sum()),
+            "macro_f1": _f1_of_counts,
+        }
+        if head.parents:
+            above = np.array([[head.parent(label) == parent for parent in head.parents] for label in known], dtype=int)
+            measures["parent_macro_f1"] = lambda c: _f1_of_counts(above.T @ c @ above)
+        if head.kind == "ordinal":
+            places = np.array([head.ids.index(label) for label in known])
+            far = (places[:, None] - places[None, :]) ** 2
+            measures["quadratic_kappa"] = lambda c: _kappa_of_counts(c, far)
+        return {
+            name: tuple(round(float(v), 4) for v in np.nanquantile([measure(c) for c in counts], (0.025, 0.975)))  # type: ignore[misc]
+            for name, measure in measures.items()
+        }
 
     def confusions(self) -> list[dict[str, Any]]:
         """The most frequent mistakes: truth, guess, rows; up to MOST_CONFUSIONS."""
@@ -108,29 +165,30 @@ def evaluate(predictor: Predictor, examples: Sequence[Example], *, quiet: bool =
 
     Rows known by a parent alone count in no metric. Raises InvalidInput where no row can be scored.
     """
-    rows: dict[str, list[tuple[str, HeadPrediction]]] = {}
-    chunks = [examples[i : i + CHUNK] for i in range(0, len(examples), CHUNK)]
-    for chunk in track(chunks, "evaluating", disable=quiet, transient=True):
+    rows: dict[str, list[tuple[str, HeadPrediction, int]]] = {}
+    for start in track(range(0, len(examples), CHUNK), "evaluating", disable=quiet, transient=True):
+        chunk = examples[start : start + CHUNK]
         predictions = predictor.predict([example.complaint for example in chunk], top_k=1)
-        for example, prediction in zip(chunk, predictions, strict=True):
+        for place, (example, prediction) in enumerate(zip(chunk, predictions, strict=True), start):
             for head, label in example.labels.items():
                 if label in predictor.taxonomy.heads[head].ids:
-                    rows.setdefault(head, []).append((label, prediction.heads[head]))
+                    rows.setdefault(head, []).append((label, prediction.heads[head], place))
     if not rows:
         raise InvalidInput("no row carries a label that can be scored: check --head and the taxonomy")
     return {
         head: HeadResult(
-            [truth for truth, _ in found],
-            [one.top_k[0].label for _, one in found],
-            np.array([one.top_k[0].confidence for _, one in found]),
-            [one for _, one in found],
+            [truth for truth, _, _ in found],
+            [one.top_k[0].label for _, one, _ in found],
+            np.array([one.top_k[0].confidence for _, one, _ in found]),
+            [one for _, one, _ in found],
+            tuple(place for _, _, place in found),
         )
         for head, found in rows.items()
     }
 
 
-def report(predictor: Predictor, results: dict[str, HeadResult]) -> dict[str, Any]:
-    """All numbers as plain data, fit for JSON: head -> metrics and classes."""
+def report(predictor: Predictor, results: dict[str, HeadResult], examples: Sequence[Example]) -> dict[str, Any]:
+    """All numbers of an evaluation of `examples` as plain data, fit for JSON: metrics and classes a head, slices."""
     manifest = predictor.bundle.manifest
     return {
         "model": manifest.name,
@@ -140,13 +198,59 @@ def report(predictor: Predictor, results: dict[str, HeadResult]) -> dict[str, An
         "heads": {
             name: {
                 **{k: _plain(v) for k, v in result.metrics(predictor.taxonomy.heads[name]).items()},
+                "intervals": result.intervals(predictor.taxonomy.heads[name]),
+                "precision_target": predictor.calibration.heads[name].precision_target,
+                "coverage": predictor.calibration.heads[name].coverage,
                 "decisions": dict(Counter(one.decision for one in result.decided)),
                 "classes": result.classes(predictor.taxonomy.heads[name]),
                 "confusions": result.confusions(),
             }
             for name, result in results.items()
         },
+        "slices": slices(predictor, results, examples),
     }
+
+
+def slices(predictor: Predictor, results: dict[str, HeadResult], examples: Sequence[Example]) -> dict[str, Any]:
+    """Metrics of parts of the rows, by source, kind of length and channel: "source: x" -> head -> metrics.
+
+    Only parts of FEWEST_IN_SLICE rows and more, and only where there are several.
+    """
+    groups: dict[str, dict[str, set[int]]] = {}
+    for place, example in enumerate(examples):
+        one = example.complaint
+        band = next(f"{a}-{b}" if b else f"{a}+" for a, b in BANDS if b is None or len(one.text) < b)
+        for by, value in (("source", example.source), ("characters", band), ("channel", one.channel)):
+            if value:
+                groups.setdefault(by, {}).setdefault(f"{by}: {value}", set()).add(place)
+    found = {}
+    for members in groups.values():
+        if len(members) < 2:
+            continue
+        for name, wanted in sorted(members.items(), key=lambda item: -len(item[1])):
+            parts = {head: result.among(wanted) for head, result in results.items()}
+            heads = {
+                head: {k: _plain(v) for k, v in part.metrics(predictor.taxonomy.heads[head]).items()}
+                for head, part in parts.items()
+                if len(part.truth) >= FEWEST_IN_SLICE
+            }
+            if heads:
+                found[name] = heads
+    return found
+
+
+def risk_coverage(
+    confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(N,) coverage and (N,) risk, the share of wrong answers, as ever less confident answers are let in."""
+    order = np.argsort(-confidence, kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    return answered / max(1, len(order)), np.cumsum(~right[order]) / answered
+
+
+def area_under_risk_coverage(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
+    """Mean risk over all coverages (AURC, Geifman and El-Yaniv 2017): 0 is best, the error rate is chance."""
+    return float(risk_coverage(confidence, right)[1].mean()) if len(confidence) else 0.0
 
 
 def expected_calibration_error(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
@@ -170,6 +274,18 @@ def quadratic_kappa(head: Head, truth: Sequence[str], guess: Sequence[str]) -> f
         return float("nan")
     order = [head.ids.index(label) for label in truth], [head.ids.index(label) for label in guess]
     return float(cohen_kappa_score(*order, labels=range(head.size), weights="quadratic"))
+
+
+def _f1_of_counts(counts: npt.NDArray[np.int64]) -> float:
+    """Macro-F1 over labels that occur in truth (the rows of `counts`)."""
+    truth, guess, hit = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
+    return float(np.mean(2 * hit[truth > 0] / (truth + guess)[truth > 0]))
+
+
+def _kappa_of_counts(counts: npt.NDArray[np.int64], far: npt.NDArray[np.int64]) -> float:
+    chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    expected = float((far * chance).sum())
+    return 1 - float((far * counts).sum()) / expected if expected else float("nan")
 
 
 def _is_right(head: Head, decided: str, truth: str) -> bool:

@@ -13,12 +13,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from training.model import TriageModel
+from training.model import Traced, TriageModel
 
 
 def export_graph(model: TriageModel, path: Path) -> None:
-    """Write `model` as an int8 ONNX graph: input_ids, attention_mask (B, T) int64 -> logits (B, sum of K).
+    """Write `model` as an int8 ONNX graph.
 
+    input_ids, attention_mask (B, T) int64 -> logits (B, sum of K), contributions (B, T, sum of K), vectors (B, H).
     Weights of matrix products become int8 a column, activations are scaled at run time. Only 7 of the 8 bits are
     used (`reduce_range`): processors without VNNI add pairs of products in 16 bits, which overflows with 8 and
     turned answers into noise where it was tried. The embedding table is kept in fp16.
@@ -30,11 +31,11 @@ def export_graph(model: TriageModel, path: Path) -> None:
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         raw, quantized = Path(folder) / "raw.onnx", Path(folder) / "int8.onnx"
         torch.onnx.export(
-            model,
+            Traced(model),
             (ids, torch.ones_like(ids)),
             raw,
             input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
+            output_names=["logits", "contributions", "vectors"],
             dynamic_shapes={"input_ids": axes, "attention_mask": axes},
             dynamo=True,
             external_data=False,

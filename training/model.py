@@ -1,6 +1,12 @@
-"""One shared encoder, one linear head a task.
+"""One shared encoder; every head looks at the tokens with weights of its own and adds up what they say.
 
-    (B, T) ids, (B, T) mask --encoder--> (B, T, H) --first token--> (B, H) --heads--> (B, sum of K) logits
+    (B, T) ids, (B, T) mask --encoder--> (B, T, H) states
+        --looks-->  (B, T, number of heads), weights of a head sum to 1 over the tokens
+        --heads-->  (B, T, sum of K), what each token says of each label
+    logits (B, sum of K) = sum over tokens of weight x saying, + bias
+
+So a logit is a sum of its tokens' contributions, which is the evidence that `predictor.py` shows. On consumer
+complaints it was also better than the first token's state alone (experiments/LOG.md).
 
 Targets are (B, sum of K) admissible labels: one column for a known leaf, several for a known parent, none at all
 for a head that the row is silent about, which then adds nothing to the loss.
@@ -28,6 +34,8 @@ from complaints.taxonomy import Taxonomy
 
 log = logging.getLogger(__name__)
 
+# The name of the encoder that comes with jianwei.
+PACKAGED = "packaged"
 # Weight of the ordinal term beside cross-entropy; it is at most K-1, so a far miss counts about twice a near one.
 ORDINAL_WEIGHT = 1.0
 # The characters that BERT's normaliser sets apart (tokenizers, bert.rs); later extensions are not among them.
@@ -36,21 +44,54 @@ _CJK_PIECE = re.compile(
     "\U0002b740-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]$"
 )
 
+_MARK = re.compile(r"^(?:\[\w+\]|<\w+>)$")  # [CLS], <S>
+
 
 class TriageModel(nn.Module):
     """An encoder and its heads, side by side in one linear layer."""
 
     def __init__(self, encoder: nn.Module, hidden: int, taxonomy: Taxonomy, dropout: float) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
+        self.encoder = quick(encoder)
+        self.dropout = nn.Dropout1d(dropout)
+        self.looks = nn.Linear(hidden, len(taxonomy.sizes))
+        nn.init.zeros_(self.looks.weight)  # the mean of all tokens, to begin with
+        nn.init.zeros_(self.looks.bias)
         self.heads = nn.Linear(hidden, sum(taxonomy.sizes.values()))
         self.sizes = taxonomy.sizes
+        owner = [i for i, size in enumerate(taxonomy.sizes.values()) for _ in range(size)]
+        self.register_buffer("owner", torch.tensor(owner), persistent=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) token ids and mask -> (B, sum of K) logits."""
+        return self.read(input_ids, attention_mask)[0]
+
+    def read(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T) token ids and mask -> logits (B, sum of K), contributions (B, T, sum of K), states (B, H).
+
+        Contributions add up to the logits less their bias. States are the mean of what the heads look at.
+        """
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.heads(self.dropout(states[:, 0]))  # type: ignore[no-any-return]
+        weights = self.looks(states).float().masked_fill(attention_mask.unsqueeze(-1) == 0, -1e4).softmax(dim=1)
+        pooled = (weights.mean(dim=-1, keepdim=True) * states).sum(dim=1)
+        # Features are dropped for all tokens alike, as if from the weighted mean.
+        dropped = self.dropout(states.transpose(1, 2)).transpose(1, 2)
+        contributions = weights.index_select(-1, self.owner) * nn.functional.linear(dropped, self.heads.weight)
+        logits = contributions.sum(dim=1) + self.heads.bias
+        return logits, contributions, pooled
+
+
+class Traced(nn.Module):
+    """What the graph of a bundle computes: the model's readings, its states brought to length 1 as vectors."""
+
+    def __init__(self, model: TriageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As TriageModel.read, but for the last, which are unit vectors."""
+        logits, contributions, states = self.model.read(input_ids, attention_mask)
+        return logits, contributions, nn.functional.normalize(states, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -66,34 +107,38 @@ class Base:
     vocabulary: tuple[int, int]
 
 
-def load_base(name: str, fallback: Path) -> Base:
-    """Load an encoder by hub name, folder, or bundle; the hub unreachable, the bundle in `fallback` stands in.
+def load_base(name: str, packaged: Path) -> Base:
+    """Load an encoder: PACKAGED is the one in the folder `packaged`, else a hub name, a folder, or a bundle's folder.
 
-    Raises InvalidInput where `name` is a folder without a model, or has no fast tokenizer.
+    Where the hub cannot be reached, the packaged one stands in. Raises InvalidInput where `name` is a folder without
+    a model, or has no fast tokenizer.
     """
     if (Path(name) / "bundle.json").is_file():
         return _from_bundle(Path(name))
     transformers_logging.set_verbosity_error()  # a pooler that is not in the file is no news
     transformers_logging.disable_progress_bar()
+    place = packaged if name == PACKAGED else name
     try:
-        encoder = AutoModel.from_pretrained(name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        encoder = AutoModel.from_pretrained(place, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
-        if Path(name).exists():
-            raise InvalidInput(f"no encoder in {name}: {error}") from error
+        if name == PACKAGED or Path(name).exists():
+            raise InvalidInput(f"no encoder in {place}: {error}") from error
         log.warning("the hub cannot give %s; starting from the encoder that comes with jianwei instead", name)
-        return _from_bundle(fallback)
+        return load_base(PACKAGED, packaged)
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
         raise InvalidInput(f"{name} has no fast tokenizer (tokenizer.json); choose an encoder that has one")
     encoder.pooler = None
     before = fast.get_vocab_size()
-    fast, kept = cut_vocabulary(fast)
+    fast, kept = cut_vocabulary(lower_case(fast))
     if kept is not None:
         table = encoder.get_input_embeddings().weight.detach()[kept]
         encoder.resize_token_embeddings(len(kept))
         encoder.get_input_embeddings().weight.data.copy_(table)
     said = Path(name).resolve().name if Path(name).is_dir() else name  # a path is nobody else's business
+    if name == PACKAGED:
+        said = encoder.config.base_model
     return _base(encoder, fast, said, (before, fast.get_vocab_size()))
 
 
@@ -122,6 +167,34 @@ def _base(encoder: nn.Module, tokenizer: Tokenizer, name: str, vocabulary: tuple
         name,
         vocabulary,
     )
+
+
+def quick(encoder: nn.Module) -> nn.Module:
+    """Make an encoder cheaper to train on a CPU: plain attention, and no dropout but that before the heads.
+
+    Drawing random numbers took a fifth of the time, and the fused attention's backward pass a quarter; without both
+    training read 1.5 to 1.9 times as many tokens a second, and was no worse (experiments/LOG.md).
+    """
+    encoder.set_attn_implementation("eager")  # type: ignore[operator]
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return encoder
+
+
+def lower_case(tokenizer: Tokenizer) -> Tokenizer:
+    """Make a BERT tokenizer lower its letters where its vocabulary holds no capital that it could find.
+
+    BAAI/bge-small-zh-v1.5 says that it keeps capitals, but knows none: "APP" and "iPhone" came out as unknown.
+    """
+    data = json.loads(tokenizer.to_str())
+    normalizer = data.get("normalizer") or {}
+    if normalizer.get("type") != "BertNormalizer" or normalizer.get("lowercase"):
+        return tokenizer
+    if any(token != token.lower() and not _MARK.match(token) for token in data["model"]["vocab"]):
+        return tokenizer
+    normalizer["lowercase"] = True
+    return Tokenizer.from_str(json.dumps(data))
 
 
 def cut_vocabulary(tokenizer: Tokenizer) -> tuple[Tokenizer, list[int] | None]:

@@ -25,6 +25,7 @@ class Example:
     labels: dict[str, str]
     source: str
     split: str | None = None
+    show: bool = False
 
 
 @dataclass
@@ -65,7 +66,7 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
     path = find(source.file, folders)
     annotations = _annotations(find(source.annotations, folders), source) if source.annotations else None
     file = DataFile(path)
-    inside = [source.text, *filter(None, [source.title, source.split]), *source.where]
+    inside = [source.text, *filter(None, [source.title, source.channel, source.split]), *source.where]
     file.require(inside if annotations is not None else [*inside, *source.heads.values()])
     read.digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     for row in file:
@@ -93,7 +94,16 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
         if split is not None and split not in SPLITS:
             raise UnreadableFile(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
         title = values.get(source.title) if source.title else None
-        read.examples.append(Example(Complaint(text=text, title=title and title[:1000]), labels, path.stem, split))
+        channel = values.get(source.channel) if source.channel else None
+        read.examples.append(
+            Example(
+                Complaint(text=text, title=title and title[:1000], channel=channel and channel[:200]),
+                labels,
+                path.stem,
+                split,
+                source.show,
+            )
+        )
 
 
 def _labels(source: Source, taxonomy: Taxonomy, values: dict[str, str | None], where: str) -> Iterator[tuple[str, str]]:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
 import subprocess
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,28 +22,24 @@ from typing import Any
 import mlflow
 import mlflow.data
 import mlflow.pyfunc
-import numpy as np
 import pandas as pd
 import torch
 from mlflow.models import infer_signature
 
 import complaints
-from complaints import text
-from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
-from complaints.decision import Calibration
-from complaints.encoder import Encoder
+from complaints.bundle import Bundle, Length
 from complaints.predictor import Predictor
 from complaints.records import Complaint
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 from training import plots
+from training.assemble import TAIL_SHARE, draft, finish, new_manifest
+from training.audit import audit
 from training.baseline import baseline
-from training.calibrate import calibrate_head
-from training.card import card, notice
+from training.batches import encode
 from training.evaluate import HeadResult, evaluate, report
-from training.export import export_graph
-from training.fit import encode, fit_model, read_text
-from training.model import Base, TriageModel, load_base, save_weights
+from training.fit import fit_model
+from training.model import Base, TriageModel, load_base
 from training.recipe import Recipe
 from training.registry import Registry
 from training.sources import Example, read_sources
@@ -54,9 +47,6 @@ from training.splits import Parts, split
 
 log = logging.getLogger(__name__)
 
-# Serving reads up to this many tokens of a long text, a quarter of them from its end, where demands stand.
-SERVED_TOKENS = 512
-TAIL_SHARE = 4
 PACKAGES = ("onnxruntime", "tokenizers", "opencc", "pydantic", "pyyaml", "numpy", "pandas")
 
 
@@ -78,12 +68,12 @@ def train(
     folders: list[Path],
     output: Path,
     registry: Registry,
-    fallback: Path,
+    packaged: Path,
     champion: Predictor | None = None,
 ) -> Trained:
     """Run `recipe`; its bundle is left in `output` and registered under the recipe's name.
 
-    `folders` are searched for data files; `fallback` is a bundle to start from where the hub cannot be reached;
+    `folders` are searched for data files; `packaged` is the folder of the encoder that comes with jianwei;
     `champion`, where given and its labels are the same, is measured on the same test rows.
     """
     read = read_sources(recipe, taxonomy, folders)
@@ -93,7 +83,7 @@ def train(
     log.info("rows: train %d, calibration %d, test %d", len(parts.train), len(parts.calibration), len(parts.test))
     torch.manual_seed(recipe.fit.seed)
     code = code_version()  # now, for the checkout may move on while the run goes
-    base = load_base(recipe.base, fallback)
+    base = load_base(recipe.base, packaged)
     with mlflow.start_run(experiment_id=registry.experiment(recipe.name), log_system_metrics=True) as run:
         _log_inputs(recipe, base, parts, read.digests, code)
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
@@ -102,93 +92,21 @@ def train(
         rows = [encode(part, base, taxonomy, length) for part in (parts.train, parts.calibration)]
         best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics)
         mlflow.log_metric("best_epoch", best)
-        manifest = _manifest(recipe, base, taxonomy, run.info.run_id, code)
+        manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
         with tempfile.TemporaryDirectory() as folder:
-            draft = _draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts.calibration)
-            predictor = Predictor(draft, Policy.load(), threads=os.cpu_count() or 1)
-            results = evaluate(predictor, parts.test or parts.calibration)
-            found = report(predictor, results)
-            anchors = baseline(taxonomy, parts.train, parts.test or parts.calibration)
+            made = draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts)
+            predictor = Predictor(made, Policy.load(), threads=os.cpu_count() or 1)
+            measured = parts.test or parts.calibration
+            results = evaluate(predictor, measured)
+            found = report(predictor, results, measured) | audit(predictor, measured)
+            anchors = baseline(taxonomy, parts.train, measured)
             rival = _rival(champion, taxonomy, parts.test)
-            slices = _slices(predictor, parts.test)
             predictor.close()
-            bundle = _finish(output, draft, manifest, found, slices, anchors, parts)
+            bundle = finish(output, made, found, anchors, parts)
         _log_results(found, results, anchors, rival, taxonomy)
         source = _log_model(bundle)
     registered = registry.register(recipe.name, source, run.info.run_id, {"digest": bundle.digest, "origin": "train"})
     return Trained(bundle, registered, found, anchors, rival)
-
-
-def _draft(
-    path: Path,
-    model: TriageModel,
-    base: Base,
-    recipe: Recipe,
-    taxonomy: Taxonomy,
-    manifest: Manifest,
-    calibration: Sequence[Example],
-) -> Bundle:
-    """A bundle without metrics and card, calibrated on what its int8 graph answers."""
-
-    def fill(folder: Path) -> None:
-        save_weights(model, folder / "weights.safetensors")
-        base.encoder.config.save_pretrained(folder)
-        (folder / "config.json").rename(folder / "encoder.json")
-        base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-        export_graph(model, folder / "graph.onnx")
-        encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-        logits = encoder.encode([read_text(example) for example in calibration]).logits
-        encoder.close()
-        heads = {}
-        for name, head in taxonomy.heads.items():
-            known = [i for i, e in enumerate(calibration) if e.labels.get(name) in head.ids]
-            truth = np.array([head.ids.index(calibration[i].labels[name]) for i in known], dtype=np.int64)
-            heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise)
-        (folder / "calibration.json").write_text(Calibration(heads=heads).model_dump_json(indent=1), encoding="utf-8")
-
-    return write_bundle(path, manifest, taxonomy, fill)
-
-
-def _finish(
-    path: Path,
-    draft: Bundle,
-    manifest: Manifest,
-    found: dict[str, Any],
-    slices: dict[str, Any],
-    anchors: dict[str, dict[str, float]],
-    parts: Parts,
-) -> Bundle:
-    """The draft with its metrics, card and notice, written to `path`."""
-    metrics = {
-        f"test/{head}/{key}": float(value)
-        for head, numbers in found["heads"].items()
-        for key, value in numbers.items()
-        if isinstance(value, int | float)
-    }
-    measured = manifest.model_copy(update={"metrics": metrics})
-    counts = {name: len(getattr(parts, name)) for name in ("train", "calibration", "test")}
-    sources = dict(Counter(e.source for e in [*parts.train, *parts.calibration, *parts.test]).most_common())
-
-    def fill(folder: Path) -> None:
-        for name in draft.manifest.files:
-            if name != "taxonomy.yaml":
-                shutil.copy(draft.path / name, folder / name)
-        written = card(measured, draft.taxonomy, counts, sources, {"all": found["heads"]} | slices, anchors)
-        (folder / "README.md").write_text(written, encoding="utf-8")
-        (folder / "NOTICE").write_text(notice(manifest.base_model), encoding="utf-8")
-
-    return write_bundle(path, measured, draft.taxonomy, fill)
-
-
-def _slices(predictor: Predictor, test: Sequence[Example]) -> dict[str, Any]:
-    """Reports of each source's test rows, where there are several sources."""
-    sources = Counter(example.source for example in test)
-    if len(sources) < 2:
-        return {}
-    return {
-        source: report(predictor, evaluate(predictor, [e for e in test if e.source == source], quiet=True))["heads"]
-        for source, _ in sources.most_common()
-    }
 
 
 def _rival(champion: Predictor | None, taxonomy: Taxonomy, test: Sequence[Example]) -> dict[str, Any] | None:
@@ -196,24 +114,7 @@ def _rival(champion: Predictor | None, taxonomy: Taxonomy, test: Sequence[Exampl
         return None
     if {n: h.ids for n, h in champion.taxonomy.heads.items()} != {n: h.ids for n, h in taxonomy.heads.items()}:
         return None
-    return report(champion, evaluate(champion, test))
-
-
-def _manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str, code: str) -> Manifest:
-    served = min(max(recipe.fit.max_tokens, SERVED_TOKENS), base.max_tokens)
-    return Manifest(
-        format=FORMAT,
-        name=recipe.name,
-        created_at=datetime.now(UTC).replace(microsecond=0),
-        run_id=run_id,
-        base_model=base.name,
-        code_version=code,
-        text_version=text.VERSION,
-        taxonomy_version=taxonomy.version,
-        heads=taxonomy.sizes,
-        length=Length(max_tokens=served, tail=served // TAIL_SHARE),
-        metrics={},
-    )
+    return report(champion, evaluate(champion, test), test)
 
 
 def code_version() -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, Strict
 
 from complaints.bundle import Manifest
-from complaints.records import Complaint, Customer, Evidence, HeadPrediction, Risk
+from complaints.records import Complaint, Customer, Evidence, HeadPrediction, Risk, Similar
 from complaints.taxonomy import Responsibility
 from serving.problems import Problem
 
@@ -62,7 +62,8 @@ EXAMPLE_OUT: dict[str, Any] = {
         "respond_by": "2026-03-01T09:40:00+08:00",
         "resolve_by": "2026-03-01T11:30:00+08:00",
     },
-    "evidence": [],
+    "evidence": [{"head": "category", "start": 5, "end": 8, "weight": 0.41}],
+    "similar": [],
     "warnings": [],
     "latency_ms": 12.4,
 }
@@ -115,7 +116,9 @@ class OptionsIn(_In):
     )
     top_k: Whole = Field(3, ge=1, le=20, description="Most likely labels to list, a head")
     explain: Flag = Field(
-        False, description="Add the stretches of text that speak for each answer; takes several times longer"
+        False,
+        description="Add the stretches of text that speak for each answer, and the nearest known examples; takes "
+        "about twice as long",
     )
 
 
@@ -182,6 +185,9 @@ class PredictionOut(BaseModel):
     risk: Risk = Field(description="How grave, how far it may spread, and what to do by when")
     evidence: list[Evidence] = Field(
         description="Stretches of the text that speak for an answer; where `explain` was asked"
+    )
+    similar: list[Similar] = Field(
+        description="Known examples that the model reads much like this text; where `explain` was asked"
     )
     warnings: list[str] = Field(description="`truncated`: the end, or the middle, of the text was not read")
     latency_ms: float = Field(description="From the request's arrival until the model had answered")

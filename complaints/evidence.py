@@ -1,0 +1,101 @@
+"""Which characters of a text, as it was sent, speak for an answer.
+
+    contributions (T, K) --towards the answer--> (T,) --the strongest tenth--> stretches of the cleaned text
+        --origins--> stretches of the raw text
+
+No further pass through the model is needed: a logit is the sum of its tokens' contributions (training/model.py).
+What the stretches are worth is measured by deleting them (training/faithfulness.py).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+import numpy as np
+import numpy.typing as npt
+
+from complaints.encoder import Contributions, Logits
+from complaints.records import Evidence
+from complaints.text import simplify
+
+Scores = npt.NDArray[np.float64]
+
+# Stretches hold this share of the characters at most, but always room for a word or two.
+SHARE, LEAST = 0.1, 6
+MOST_STRETCHES = 3
+# Strong tokens with no more than this between them are read as one stretch.
+GAP = 2
+# A text that cleaning changed is laid beside the raw one; beyond this many characters that takes too long.
+LONGEST = 4_000
+
+
+def speaks_for(shares: Logits, p: Scores, members: Sequence[int]) -> Scores:
+    """How far each token moves log p of an answer: (T, K) contributions, (K,) probabilities -> (T,).
+
+    The first-order change of the log-probability of the labels `members` together: what a token says of them less
+    what it says of all labels on average. Positive speaks for the answer, negative against it.
+    """
+    inside = p[list(members)]
+    for_answer = shares[:, list(members)] @ (inside / max(float(inside.sum()), 1e-12))
+    return (for_answer - shares @ p).astype(np.float64)  # type: ignore[no-any-return]
+
+
+def strongest(scores: Scores, spans: npt.NDArray[np.int64], characters: int) -> list[tuple[int, int, float]]:
+    """The stretches of a text that say most: (start, end, share of all that speaks for the answer), best first.
+
+    `scores` (T,) and `spans` (T, 2) of the tokens, `characters` the length of the text.
+    """
+    room = max(LEAST, round(SHARE * characters))
+    total = float(scores[scores > 0].sum())
+    chosen: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        width = int(spans[i, 1] - spans[i, 0])
+        if scores[i] <= 0 or width > room:
+            break
+        if width:
+            chosen.append(int(i))
+            room -= width
+    found: list[tuple[int, int, float]] = []
+    for i in sorted(chosen, key=lambda i: int(spans[i, 0])):
+        start, end, share = int(spans[i, 0]), int(spans[i, 1]), float(scores[i]) / total
+        if found and start - found[-1][1] <= GAP:
+            start, share = found[-1][0], share + found.pop()[2]
+        found.append((start, end, share))
+    return sorted(found, key=lambda one: -one[2])[:MOST_STRETCHES]
+
+
+def origins(raw: str, cleaned: str) -> list[int | None]:
+    """For each character of a cleaned text the index of the raw character it came from; None where there is none.
+
+    Texts of more than LONGEST characters that cleaning changed are not laid side by side: None throughout.
+    """
+    if raw == cleaned:
+        return list(range(len(raw)))
+    found: list[int | None] = [None] * len(cleaned)
+    if len(raw) > LONGEST:
+        return found
+    folded = [(simplify(unicodedata.normalize("NFKC", c)) or " ")[0] for c in raw]
+    blocks = SequenceMatcher(None, folded, cleaned, autojunk=False).get_matching_blocks()
+    for there, here, size in blocks:
+        found[here : here + size] = range(there, there + size)
+    return found
+
+
+def evidence(
+    head: str, contributions: Contributions, p: Scores, members: Sequence[int], where: Sequence[int | None], offset: int
+) -> list[Evidence]:
+    """Evidence for one head's answer, in characters of the raw text.
+
+    `where` comes from `origins`; characters before `offset` in the raw text (a title) are left out.
+    """
+    scores = speaks_for(contributions.shares[head], p, members)
+    found = []
+    for start, end, share in strongest(scores, contributions.spans, len(where)):
+        inside = [i for i in where[start:end] if i is not None and i >= offset]
+        if inside:
+            found.append(
+                Evidence(head=head, start=inside[0] - offset, end=inside[-1] + 1 - offset, weight=round(share, 4))
+            )
+    return found

@@ -1,0 +1,126 @@
+"""What a fitted model needs to become a bundle: graph, calibration, scope, examples; then metrics and card."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from complaints import text
+from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
+from complaints.decision import Calibration
+from complaints.encoder import Encoder
+from complaints.examples import write_examples
+from complaints.taxonomy import Taxonomy
+from training.batches import read_text
+from training.calibrate import calibrate_head
+from training.card import card, notice
+from training.export import export_graph
+from training.model import Base, TriageModel, save_weights
+from training.recipe import Recipe
+from training.scope import fit_scope, foreign_texts
+from training.sources import Example
+from training.splits import Parts
+
+# Serving reads up to this many tokens of a long text, a quarter of them from its end, where demands stand.
+SERVED_TOKENS = 512
+TAIL_SHARE = 4
+# Rows of its own from which a model learns what is foreign to it; more do not move the boundary.
+SCOPE_ROWS = 4_000
+
+
+def draft(
+    path: Path,
+    model: TriageModel,
+    base: Base,
+    recipe: Recipe,
+    taxonomy: Taxonomy,
+    manifest: Manifest,
+    parts: Parts,
+) -> Bundle:
+    """A bundle without metrics and card, calibrated on what its int8 graph answers."""
+
+    def fill(folder: Path) -> None:
+        save_weights(model, folder / "weights.safetensors")
+        base.encoder.config.save_pretrained(folder)
+        (folder / "config.json").rename(folder / "encoder.json")
+        base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+        export_graph(model, folder / "graph.onnx")
+        encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
+        calibration = encoder.encode([read_text(example) for example in parts.calibration])
+        heads = {}
+        for name, head in taxonomy.heads.items():
+            known = [i for i, e in enumerate(parts.calibration) if e.labels.get(name) in head.ids]
+            truth = np.array([head.ids.index(parts.calibration[i].labels[name]) for i in known], dtype=np.int64)
+            heads[name] = calibrate_head(head, calibration.logits[name][known], truth, recipe.promise)
+        own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])
+        foreign = encoder.encode([text.clean(one.text).text for one in foreign_texts("train")])
+        scope = fit_scope(own.vectors, foreign.vectors, calibration.vectors)
+        (folder / "calibration.json").write_text(
+            Calibration(heads=heads, scope=scope).model_dump_json(indent=1), encoding="utf-8"
+        )
+        if shown := [example for example in parts.train if example.show]:
+            vectors = encoder.encode([read_text(example) for example in shown]).vectors
+            write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
+        encoder.close()
+
+    return write_bundle(path, manifest, taxonomy, fill)
+
+
+def _few(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
+    """At most so many examples, drawn at random."""
+    draw = random.Random(seed)  # noqa: S311 - a sample, no secret
+    return draw.sample(list(examples), min(most, len(examples)))
+
+
+def finish(
+    path: Path,
+    made: Bundle,
+    found: dict[str, Any],
+    anchors: dict[str, dict[str, float]],
+    parts: Parts,
+) -> Bundle:
+    """The draft with its metrics, card and notice, written to `path`."""
+    metrics = {
+        f"test/{head}/{key}": float(value)
+        for head, numbers in found["heads"].items()
+        for key, value in numbers.items()
+        if isinstance(value, int | float)
+    }
+    measured = made.manifest.model_copy(update={"metrics": metrics})
+    counts = {name: len(getattr(parts, name)) for name in ("train", "calibration", "test")}
+    sources = dict(Counter(e.source for e in [*parts.train, *parts.calibration, *parts.test]).most_common())
+
+    def fill(folder: Path) -> None:
+        for name in made.manifest.files:
+            if name != "taxonomy.yaml":
+                shutil.copy(made.path / name, folder / name)
+        written = card(measured, made.taxonomy, counts, sources, found, anchors)
+        (folder / "README.md").write_text(written, encoding="utf-8")
+        (folder / "NOTICE").write_text(notice(measured.base_model), encoding="utf-8")
+
+    return write_bundle(path, measured, made.taxonomy, fill)
+
+
+def new_manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str, code: str) -> Manifest:
+    served = min(max(recipe.fit.max_tokens, SERVED_TOKENS), base.max_tokens)
+    return Manifest(
+        format=FORMAT,
+        name=recipe.name,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        run_id=run_id,
+        base_model=base.name,
+        code_version=code,
+        text_version=text.VERSION,
+        taxonomy_version=taxonomy.version,
+        heads=taxonomy.sizes,
+        length=Length(max_tokens=served, tail=served // TAIL_SHARE),
+        metrics={},
+    )

@@ -1,0 +1,38 @@
+"""What an evaluation asks beyond right and wrong: is foreign text noticed, and is the evidence what the model goes by."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from complaints.predictor import Predictor
+from complaints.records import Complaint
+from training.faithfulness import faithfulness
+from training.scope import foreign_texts, scope_report
+from training.sources import Example
+
+# Texts whose evidence is deleted; each costs some thirty passes.
+MOST_EXPLAINED = 100
+# Own texts set against the foreign ones.
+MOST_OWN = 1_000
+
+
+def audit(predictor: Predictor, examples: Sequence[Example], seed: int = 1) -> dict[str, Any]:
+    """`evidence`: head -> faithfulness; `scope`: scope_report on `examples` and the out-of-scope test texts.
+
+    No `scope` where the model has none.
+    """
+    draw = random.Random(seed)  # noqa: S311 - a sample, no secret
+    explained = draw.sample(list(examples), min(MOST_EXPLAINED, len(examples)))
+    found: dict[str, Any] = {"evidence": faithfulness(predictor, [one.complaint.text for one in explained])}
+    if predictor.calibration.scope is not None:
+        own = draw.sample(list(examples), min(MOST_OWN, len(examples)))
+        foreign = foreign_texts("test")
+        found["scope"] = scope_report(
+            predictor.calibration.scope,
+            predictor.encode([one.complaint for one in own])[1].vectors,
+            predictor.encode([Complaint(text=one.text) for one in foreign])[1].vectors,
+            [one.kind for one in foreign],
+        )
+    return found
