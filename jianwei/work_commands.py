@@ -116,10 +116,15 @@ def evaluate(
     bundle: BundleAt = None,
     datasets: Datasets = DATASETS,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output")] = False,
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Write a page (HTML, nothing else needed) with pictures and tables")
+    ] = None,
 ) -> None:
     """Measure a model on labelled rows, through the very path that serves.
 
     jianwei evaluate --data test.csv --head department=部门 --model mine --json
+
+    jianwei evaluate experiments/consumer.yaml --report consumer.html
     """
     _prepare()
     import orjson
@@ -129,6 +134,7 @@ def evaluate(
     from complaints.risk import Policy
     from jianwei.default_model import bundle_for
     from serving.settings import load_settings
+    from training.audit import audit
     from training.evaluate import evaluate as run
     from training.evaluate import report
     from training.recipe import Recipe
@@ -147,7 +153,12 @@ def evaluate(
         source = _source(data, head, text, title)
         chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
         examples = read_sources(chosen, opened.taxonomy, [Path()]).examples
-    found = report(predictor, run(predictor, examples), examples)
+    results = run(predictor, examples)
+    found = report(predictor, results, examples) | audit(predictor, examples)
+    if page is not None:
+        from training.page import write_page
+
+        page.write_text(write_page(predictor, results, examples, found), encoding="utf-8")
     if as_json:
         sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:

@@ -1,4 +1,4 @@
-"""What an evaluation asks beyond right and wrong: is foreign text noticed, and is the evidence what the model goes by."""
+"""What an evaluation asks beyond right and wrong: are answers steady, is foreign text noticed, is evidence faithful."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from complaints.predictor import Predictor
 from complaints.records import Complaint
 from training.faithfulness import faithfulness
+from training.robustness import robustness
 from training.scope import foreign_texts, scope_report
 from training.sources import Example
 
@@ -19,13 +20,17 @@ MOST_OWN = 1_000
 
 
 def audit(predictor: Predictor, examples: Sequence[Example], seed: int = 1) -> dict[str, Any]:
-    """`evidence`: head -> faithfulness; `scope`: scope_report on `examples` and the out-of-scope test texts.
+    """`evidence`: head -> faithfulness; `robustness`: change -> share of same labels a head; `scope`: scope_report.
 
-    No `scope` where the model has none.
+    The scope is set between `examples` and the out-of-scope test texts; there is none where the model has none.
     """
     draw = random.Random(seed)  # noqa: S311 - a sample, no secret
     explained = draw.sample(list(examples), min(MOST_EXPLAINED, len(examples)))
-    found: dict[str, Any] = {"evidence": faithfulness(predictor, [one.complaint.text for one in explained])}
+    texts = [one.complaint.text for one in examples]
+    found: dict[str, Any] = {
+        "evidence": faithfulness(predictor, [one.complaint.text for one in explained]),
+        "robustness": robustness(predictor, texts),
+    }
     if predictor.calibration.scope is not None:
         own = draw.sample(list(examples), min(MOST_OWN, len(examples)))
         foreign = foreign_texts("test")

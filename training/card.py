@@ -94,9 +94,15 @@ def card(
         "| head | deleted | random | kept | random |",
         "|---|---|---|---|---|",
     ]
-    for name, falls in found.get("evidence", {}).items():
+    for name, falls in found["evidence"].items():
         order = ("comprehensiveness", "random_comprehensiveness", "sufficiency", "random_sufficiency")
         lines.append(f"| {name} | " + " | ".join(_cell(falls[key]) for key in order) + " |")
+    lines += ["", "Share of answers that stay the same when something changes that does not matter:", ""]
+    lines += [f"| change | texts | {' | '.join(found['heads'])} |", "|---|---|" + "---|" * len(found["heads"])]
+    for change, shares in found["robustness"].items():
+        lines.append(
+            f"| {change} | {shares['texts']} | " + " | ".join(_cell(shares[head]) for head in found["heads"]) + " |"
+        )
     lines += [
         "",
         "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision promise; kappa is quadratic, for ordered heads;",

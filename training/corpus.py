@@ -1,7 +1,7 @@
 """The project's own labelled corpus examined: counts, duplicates, leaks, agreement, difficulty, doubtful labels.
 
 `data/corpus/*.jsonl` holds written complaints; `data/annotations/labels.csv` labels of real texts by sha1 of the text,
-`double.csv` the rows that two labellers labelled blind. The real texts themselves are read from the datasets folder,
+`double.csv` the test rows that two labellers labelled blind, `double_train.csv` later ones that were not settled. The real texts themselves are read from the datasets folder,
 where it is at hand.
 """
 
@@ -91,7 +91,7 @@ def describe(data: Path, datasets: Path, taxonomy: Taxonomy) -> str:
         _counts(texts, missing),
         _labels_table(texts, taxonomy),
         _duplicates(texts),
-        _agreement(data / "annotations" / "double.csv", taxonomy),
+        *(_agreement(path, taxonomy) for path in sorted((data / "annotations").glob("double*.csv"))),
         _difficulty(texts, taxonomy),
         _doubtful(texts, taxonomy),
         _personal(texts),
@@ -145,7 +145,7 @@ def _agreement(path: Path, taxonomy: Taxonomy) -> str:
         for row in csv.DictReader(file):
             pairs[row["sha1"]].append(row)
     twice = [rows for rows in pairs.values() if len(rows) == 2]
-    lines = [f"labelled twice, blind: {len(twice)} texts (Cohen's kappa; quadratic for ordered heads)"]
+    lines = [f"labelled twice, blind ({path.name}): {len(twice)} texts (Cohen's kappa; quadratic for ordered heads)"]
     for name, head in taxonomy.heads.items():
         order = [[head.ids.index(row[name]) for row in side] for side in zip(*twice, strict=True)]
         weights = "quadratic" if head.kind == "ordinal" else None

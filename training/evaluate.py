@@ -16,6 +16,7 @@ from sklearn.metrics import (
     confusion_matrix,
     f1_score,
     precision_recall_fscore_support,
+    roc_auc_score,
 )
 
 from complaints.errors import InvalidInput
@@ -66,7 +67,7 @@ class HeadResult:
         """Flat metrics; all are shares from 0 (bad) to 1 (good) except `ece`, `set_size` and `rows`.
 
         accuracy, macro_f1 (over labels that occur in truth), parent_* (hierarchical), quadratic_kappa (ordinal,
-        -1 to 1), ece and aurc (0 is best), auto_coverage, auto_precision (nan where nothing is auto), set_coverage,
+        -1 to 1), auroc (two labels; 0.5 is chance), ece and aurc (0 is best), auto_coverage, auto_precision (nan where nothing is auto), set_coverage,
         set_size.
         """
         right = self.right()
@@ -93,6 +94,11 @@ class HeadResult:
             }
         if head.kind == "ordinal":
             found["quadratic_kappa"] = quadratic_kappa(head, self.truth, self.guess)
+        if head.size == 2:
+            second = np.array([g == head.ids[1] for g in self.guess])
+            truth = np.array([t == head.ids[1] for t in self.truth])
+            if 0 < truth.sum() < len(truth):
+                found["auroc"] = float(roc_auc_score(truth, np.where(second, self.confidence, 1 - self.confidence)))
         return found
 
     def classes(self, head: Head) -> list[dict[str, Any]]:

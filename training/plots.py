@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from complaints.taxonomy import Head
-from training.evaluate import HeadResult, reliability
+from training.evaluate import HeadResult, reliability, risk_coverage
 
 
 def confusion_figure(name: str, head: Head, result: HeadResult) -> Figure:
@@ -27,13 +27,29 @@ def confusion_figure(name: str, head: Head, result: HeadResult) -> Figure:
 
 def reliability_figure(name: str, result: HeadResult) -> Figure:
     """Share of right answers against confidence in bins of equal mass; the diagonal is honest."""
-    right = np.array([t == g for t, g in zip(result.truth, result.guess, strict=True)])
-    bins = reliability(result.confidence, right)
+    bins = reliability(result.confidence, result.right())
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
     axes.plot([c for _, c, _ in bins], [a for _, _, a in bins], marker="o")
     axes.set(
         xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=name if name.isascii() else None
+    )
+    return figure
+
+
+def risk_coverage_figure(name: str, result: HeadResult) -> Figure:
+    """Share of wrong answers among the surest, as ever less sure ones are let in; low is good."""
+    coverage, risk = risk_coverage(result.confidence, result.right())
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(coverage, risk)
+    axes.axhline(0.05, color="grey", linewidth=1, linestyle="--")
+    axes.set(
+        xlabel="share answered",
+        ylabel="share wrong",
+        xlim=(0, 1),
+        ylim=(0, None),
+        title=name if name.isascii() else None,
     )
     return figure

@@ -32,6 +32,9 @@ class Source(_Data):
         {}, description="Head -> value in the file -> label, null to ignore"
     )
     split: str | None = Field(None, description="Column that says train, calibration or test; else rows are split")
+    parts: dict[str, str | None] = Field(
+        {}, description="Value of `split` in the file -> train, calibration or test; null: divide it as the rest"
+    )
     show: bool = Field(
         False,
         description="Its training texts may be shown to whoever asks for an explanation: they travel in the bundle",

@@ -91,8 +91,11 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
             read.left_out[f"{path.name}: no label"] += 1
             continue
         split = values.get(source.split) if source.split else values.get("split") if annotations is not None else None
+        split = source.parts.get(split, split) if split else None
         if split is not None and split not in SPLITS:
-            raise UnreadableFile(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
+            raise UnreadableFile(
+                f"{where}: split {split!r} is none of {', '.join(SPLITS)}; say what it means under `parts`"
+            )
         title = values.get(source.title) if source.title else None
         channel = values.get(source.channel) if source.channel else None
         read.examples.append(

@@ -40,6 +40,7 @@ from training.batches import encode
 from training.evaluate import HeadResult, evaluate, report
 from training.fit import fit_model
 from training.model import Base, TriageModel, load_base
+from training.page import write_page
 from training.recipe import Recipe
 from training.registry import Registry
 from training.sources import Example, read_sources
@@ -101,8 +102,10 @@ def train(
             found = report(predictor, results, measured) | audit(predictor, measured)
             anchors = baseline(taxonomy, parts.train, measured)
             rival = _rival(champion, taxonomy, parts.test)
+            page = write_page(predictor, results, measured, found, anchors)
             predictor.close()
             bundle = finish(output, made, found, anchors, parts)
+        mlflow.log_text(page, "report.html")
         _log_results(found, results, anchors, rival, taxonomy)
         source = _log_model(bundle)
     registered = registry.register(recipe.name, source, run.info.run_id, {"digest": bundle.digest, "origin": "train"})
@@ -170,6 +173,7 @@ def _log_results(
         mlflow.log_table(pd.DataFrame(result.classes(head)), f"classes/{name}.json")
         mlflow.log_figure(plots.confusion_figure(name, head, result), f"confusion/{name}.png")
         mlflow.log_figure(plots.reliability_figure(name, result), f"reliability/{name}.png")
+        mlflow.log_figure(plots.risk_coverage_figure(name, result), f"risk_coverage/{name}.png")
     if rival is not None:
         mlflow.log_dict(rival, "champion_report.json")
 
