@@ -11,6 +11,7 @@ MANY = 3
 
 
 def main() -> None:
+    """Read, divide by time, write."""
     source, output = Path(sys.argv[1]), Path(sys.argv[2])
     rows = pd.read_parquet(source / "citizen_message_likes.parquet").sort_values("time")
     rows["spread"] = (rows["likes"] >= MANY).map({True: "many", False: "few"})

@@ -105,7 +105,8 @@ def card(
         )
     lines += [
         "",
-        "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision promise; kappa is quadratic, for ordered heads;",
+        "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
+        "promise; kappa is quadratic, for ordered heads;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
         "",
         "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",

@@ -1,8 +1,8 @@
 """The project's own labelled corpus examined: counts, duplicates, leaks, agreement, difficulty, doubtful labels.
 
 `data/corpus/*.jsonl` holds written complaints; `data/annotations/labels.csv` labels of real texts by sha1 of the text,
-`double.csv` the test rows that two labellers labelled blind, `double_train.csv` later ones that were not settled. The real texts themselves are read from the datasets folder,
-where it is at hand.
+`double.csv` the test rows that two labellers labelled blind, `double_train.csv` later ones that were not settled. The
+real texts themselves are read from the datasets folder, where it is at hand.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ class HeadResult:
         """Flat metrics; all are shares from 0 (bad) to 1 (good) except `ece`, `set_size` and `rows`.
 
         accuracy, macro_f1 (over labels that occur in truth), parent_* (hierarchical), quadratic_kappa (ordinal,
-        -1 to 1), auroc (two labels; 0.5 is chance), ece and aurc (0 is best), auto_coverage, auto_precision (nan where nothing is auto), set_coverage,
-        set_size.
+        -1 to 1), auroc (two labels; 0.5 is chance), ece and aurc (0 is best), auto_coverage, auto_precision (nan where
+        nothing is auto), set_coverage, set_size.
         """
         right = self.right()
         auto = np.array([one.decision == "auto" for one in self.decided])
