@@ -18,13 +18,16 @@ from complaints.records import Complaint
 # Texts that are tried; each costs one pass a change.
 MOST_TEXTS = 200
 
-CITIES = (
-    "北京", "上海", "广州", "深圳", "成都", "杭州", "武汉", "西安", "南京", "长沙", "郑州", "沈阳", "昆明", "合肥", "福州",
-)  # fmt: skip
+# Words of a kind, any of which may stand for another.
+CITIES = ("北京 上海 广州 深圳 成都 杭州 武汉 西安 南京 长沙 郑州 沈阳 昆明 合肥 福州 济南",)
 BRANDS = (
-    "京东", "淘宝", "拼多多", "华为", "小米", "苹果", "三星", "联想", "戴尔", "海尔", "美的", "格力", "蒙牛", "伊利",
-    "顺丰", "圆通", "美团", "携程",
-)  # fmt: skip
+    "京东 淘宝 拼多多 天猫",
+    "华为 小米 苹果 三星 魅族 荣耀",
+    "联想 戴尔 惠普 华硕",
+    "海尔 美的 格力 万和",
+    "蒙牛 伊利 光明",
+    "顺丰 圆通 中通 韵达",
+)
 SURNAMES = "王李张刘陈杨赵黄周吴徐孙马朱胡郭何林"
 _NAME = re.compile(f"[{SURNAMES}](?=先生|女士|小姐|师傅|经理|老师|主任|阿姨|某)")
 _DATE = re.compile(r"(?<!\d)(?:1[0-2]|[1-9])月(?:[12]\d|3[01]|[1-9])[日号]")
@@ -33,13 +36,12 @@ _DIGITS = re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)|<手机号>")
 Change = Callable[[str, random.Random], str]
 
 
-def _swap(words: Sequence[str]) -> Change:
-    pattern = re.compile("|".join(words))
+def _swap(kinds: Sequence[str]) -> Change:
+    others = {word: [one for one in kind.split() if one != word] for kind in kinds for word in kind.split()}
+    pattern = re.compile("|".join(others))
 
     def change(text: str, draw: random.Random) -> str:
-        renamed: dict[str, str] = {}
-        for word in pattern.findall(text):
-            renamed.setdefault(word, draw.choice([other for other in words if other != word]))
+        renamed = {word: draw.choice(others[word]) for word in sorted(set(pattern.findall(text)))}
         return pattern.sub(lambda found: renamed[found[0]], text)
 
     return change
