@@ -1,0 +1,75 @@
+"""Changes that mean nothing to a reader: they touch what they say and nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from complaints.bundle import Bundle
+from complaints.predictor import Predictor
+from complaints.risk import Policy
+from complaints.text import clean
+from training.robustness import CHANGES, SPEAKERS, robustness
+
+TEXT = "王先生3月5日在北京京东买的华为手机坏了，电话13800138000，客服不理！"
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle: Bundle) -> Iterator[Predictor]:
+    made = Predictor(bundle, Policy.load())
+    yield made
+    made.close()
+
+
+def change(name: str, text: str = TEXT) -> str:
+    return CHANGES[name](text, random.Random(3))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_change_changes_this_text_and_not_an_empty_one(name: str) -> None:
+    assert change(name) != TEXT
+    if name not in ("phone number", "polite"):
+        assert change(name, "") == ""
+
+
+@pytest.mark.parametrize("name", ["full-width", "half-width", "traditional"])
+def test_ways_of_writing_are_the_same_when_cleaned(name: str) -> None:
+    assert clean(change(name)).text == clean(TEXT).text
+
+
+def test_phone_numbers_are_masked_whatever_they_are() -> None:
+    assert clean(change("phone number")).text == clean(TEXT).text
+
+
+@pytest.mark.parametrize(
+    ("name", "gone", "kept"),
+    [
+        ("other names", "王", "先生3月5日在北京京东买的华为手机坏了"),
+        ("other dates", "3月5日", "在北京京东买的华为手机坏了"),
+        ("other cities", "北京", "京东买的华为手机坏了"),
+        ("other brands", "华为", "手机坏了"),
+    ],
+)
+def test_one_thing_changes_at_a_time(name: str, gone: str, kept: str) -> None:
+    changed = change(name)
+    assert gone not in changed
+    assert kept in changed
+
+
+def test_brands_stay_among_their_like() -> None:
+    phones = {change("other brands", "华为")[0:2] for _ in range(20)}
+    assert phones <= {"小米", "苹果", "三星", "魅族", "荣耀"}
+
+
+def test_shares_are_counted_over_the_texts_that_changed(predictor: Predictor) -> None:
+    found = robustness(predictor, [TEXT, "快递没动静，客服不理"])
+    assert found["other cities"]["texts"] == 1
+    assert found["half-width"]["texts"] == 2
+    assert {*CHANGES, *SPEAKERS} == set(found)
+    for name in ("full-width", "half-width", "traditional", "phone number"):
+        wanted = {"topic": 1.0, "area": 1.0, "mood": 1.0}
+        if name != "phone number":  # a number is added where there was none
+            assert {head: found[name][head] for head in wanted} == wanted
+    assert all(0 <= share <= 1 for shares in found.values() for head, share in shares.items() if head != "texts")
