@@ -54,24 +54,28 @@ def draft(
         base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         export_graph(model, folder / "graph.onnx")
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-        calibration = encoder.encode([read_text(example) for example in parts.calibration])
-        heads = {}
-        for name, head in taxonomy.heads.items():
-            known = [i for i, e in enumerate(parts.calibration) if e.labels.get(name) in head.ids]
-            truth = np.array([head.ids.index(parts.calibration[i].labels[name]) for i in known], dtype=np.int64)
-            heads[name] = calibrate_head(head, calibration.logits[name][known], truth, recipe.promise)
-        own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])
-        foreign = encoder.encode([text.clean(one.text).text for one in foreign_texts("train")])
-        scope = fit_scope(own.vectors, foreign.vectors, calibration.vectors)
-        (folder / "calibration.json").write_text(
-            Calibration(heads=heads, scope=scope).model_dump_json(indent=1), encoding="utf-8"
-        )
+        learned = learn_calibration(encoder, recipe, taxonomy, parts)
+        (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
         if shown := [example for example in parts.train if example.show]:
             vectors = encoder.encode([read_text(example) for example in shown]).vectors
             write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
         encoder.close()
 
     return write_bundle(path, manifest, taxonomy, fill)
+
+
+def learn_calibration(encoder: Encoder, recipe: Recipe, taxonomy: Taxonomy, parts: Parts) -> Calibration:
+    """Temperatures, thresholds, floors and scope, from what the bundle's own graph answers on calibration rows."""
+    calibration = encoder.encode([read_text(example) for example in parts.calibration])
+    heads = {}
+    for name, head in taxonomy.heads.items():
+        known = [i for i, e in enumerate(parts.calibration) if e.labels.get(name) in head.ids]
+        truth = np.array([head.ids.index(parts.calibration[i].labels[name]) for i in known], dtype=np.int64)
+        groups = [parts.calibration[i].group for i in known]
+        heads[name] = calibrate_head(head, calibration.logits[name][known], truth, recipe.promise, groups)
+    own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])
+    foreign = encoder.encode([text.clean(one.text).text for one in foreign_texts("train")])
+    return Calibration(heads=heads, scope=fit_scope(own.vectors, foreign.vectors, calibration.vectors))
 
 
 def _few(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
@@ -110,6 +114,7 @@ def finish(
 
 
 def new_manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str, code: str) -> Manifest:
+    """The manifest of a bundle that is about to be made, without metrics and files."""
     served = min(max(recipe.fit.max_tokens, SERVED_TOKENS), base.max_tokens)
     return Manifest(
         format=FORMAT,

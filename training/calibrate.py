@@ -5,6 +5,7 @@ All of it is chosen on calibration rows alone; test rows only measure it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,26 @@ from training.recipe import Promise
 
 Labels = npt.NDArray[np.int64]
 Right = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.str_]
 
 # A sequence of thresholds lets in so many parts of the rows at a time, and starts at so many sizes, each twice the last.
 GRID, STARTS = 40, 4
 # A label with fewer calibration answers than this cannot contradict the head's own threshold.
 FEW = 10
+# Nor a group.
+FEW_IN_GROUP = 20
 FLOOR_DECIMALS = 6
 # Without calibration rows for a head nothing is promised.
 UNKNOWN: dict[str, Any] = {"temperature": 1.0, "set_floors": {}}
 
 
-def calibrate_head(head: Head, logits: Logits, truth: Labels, promise: Promise) -> HeadCalibration:
-    """Calibrate one head on its rows: `logits` (N, K), `truth` (N,) output indices; N = 0 promises nothing."""
+def calibrate_head(
+    head: Head, logits: Logits, truth: Labels, promise: Promise, groups: Sequence[str] | None = None
+) -> HeadCalibration:
+    """Calibrate one head on its rows: `logits` (N, K), `truth` (N,) output indices; N = 0 promises nothing.
+
+    `groups` (N,) name kinds of rows that may come in other proportions than here: each must keep the promise by itself.
+    """
     labels = [*head.ids, *head.parents]
     if len(truth) == 0:
         return HeadCalibration(
@@ -41,11 +50,12 @@ def calibrate_head(head: Head, logits: Logits, truth: Labels, promise: Promise) 
         )
     temperature = fit_temperature(logits, truth)
     leaf = probabilities(logits, temperature)
-    found = _thresholds(list(head.ids), leaf, truth, promise)
+    members = np.array(groups if groups is not None else [""] * len(truth))
+    found = _thresholds(list(head.ids), leaf, truth, promise, members)
     if head.parents:
         above = parent_probabilities(head, leaf)
         parent_of = np.array([head.parents.index(head.parent(label) or "") for label in head.ids])
-        found |= _thresholds(list(head.parents), above, parent_of[truth], promise)
+        found |= _thresholds(list(head.parents), above, parent_of[truth], promise, members)
     return HeadCalibration(
         temperature=temperature,
         precision_target=promise.precision_target,
@@ -114,24 +124,38 @@ def precision_threshold(confidence: Probabilities, right: Right, promise: Promis
     return best
 
 
-def _thresholds(labels: list[str], p: Probabilities, truth: Labels, promise: Promise) -> dict[str, float | None]:
+def _thresholds(
+    labels: list[str], p: Probabilities, truth: Labels, promise: Promise, groups: Groups
+) -> dict[str, float | None]:
     """A threshold a label.
 
     With rows enough a label has its own; otherwise it takes the head's, which holds for its labels together,
-    raised to where its own rows, if there are FEW or more, keep the promise as counted.
+    raised to where its own rows, if there are FEW or more, keep the promise as counted. Either is raised further to
+    where every group's rows keep it as counted: a group that is easy must not pay for one that is hard.
     """
     guess = p.argmax(axis=1)
     confidence = np.round(p.max(axis=1), DECIMALS)
     right = guess == truth
-    shared = precision_threshold(confidence, right, promise)
+    target = promise.precision_target
+    shared = _fair(confidence, right, groups, precision_threshold(confidence, right, promise), target)
     found: dict[str, float | None] = {}
     for index, label in enumerate(labels):
         own = guess == index
-        threshold = precision_threshold(confidence[own], right[own], promise) if own.any() else None
+        mine = confidence[own], right[own]
+        threshold = _fair(*mine, groups[own], precision_threshold(*mine, promise) if own.any() else None, target)
         if threshold is None and shared is not None:
-            threshold = _raised(confidence[own], right[own], shared, promise.precision_target)
+            threshold = _raised(*mine, shared, target)
         found[label] = threshold
     return found
+
+
+def _fair(confidence: Probabilities, right: Right, groups: Groups, start: float | None, target: float) -> float | None:
+    """The lowest threshold from `start` on at which each group with rows enough is right often enough."""
+    for group in sorted(set(groups.tolist())):
+        mine = groups == group
+        if start is not None and (confidence[mine] >= start).sum() >= FEW_IN_GROUP:
+            start = _raised(confidence[mine], right[mine], start, target)
+    return start
 
 
 def _raised(confidence: Probabilities, right: Right, start: float, target: float) -> float | None:

@@ -39,6 +39,12 @@ class Source(_Data):
         False,
         description="Its training texts may be shown to whoever asks for an explanation: they travel in the bundle",
     )
+    repeat: int = Field(
+        1, ge=1, description="Times that its training rows are read an epoch, for a small source among large ones"
+    )
+    group: str | None = Field(
+        None, description="Rows of a group keep the precision promise by themselves; by default a file is a group"
+    )
     annotations: str | None = Field(
         None,
         description="CSV of sha1 of the text and labels: `heads` names its columns, rows without are left out",

@@ -26,6 +26,8 @@ class Example:
     source: str
     split: str | None = None
     show: bool = False
+    group: str = ""
+    repeat: int = 1
 
 
 @dataclass
@@ -105,6 +107,8 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
                 path.stem,
                 split,
                 source.show,
+                source.group or path.stem,
+                source.repeat,
             )
         )
 

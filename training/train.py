@@ -90,7 +90,8 @@ def train(
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
         read_tokens = min(recipe.fit.max_tokens, base.max_tokens)
         length = Length(max_tokens=read_tokens, tail=read_tokens // TAIL_SHARE)
-        rows = [encode(part, base, taxonomy, length) for part in (parts.train, parts.calibration)]
+        read_rows = [example for example in parts.train for _ in range(example.repeat)]
+        rows = [encode(part, base, taxonomy, length) for part in (read_rows, parts.calibration)]
         best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics)
         mlflow.log_metric("best_epoch", best)
         manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
