@@ -6,7 +6,11 @@ Evaluation, files of rows and the service all come through here, so what was mea
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from complaints.bundle import Bundle
 from complaints.decision import Calibration, decide, probabilities
@@ -14,9 +18,26 @@ from complaints.encoder import Contributions, Encoded, Encoder
 from complaints.errors import BundleError, BundleMismatch, InvalidInput
 from complaints.evidence import evidence, origins
 from complaints.examples import Examples
-from complaints.records import Complaint, Evidence, HeadPrediction, Prediction
+from complaints.records import Complaint, Context, Evidence, HeadPrediction, Prediction, Risk
 from complaints.risk import Policy, assess
 from complaints.text import Cleaned, clean
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One complaint as the model reads it, before any policy.
+
+    `spreads`: ordinal head -> probability of each label; `vector`: (H,) of length 1; `encoded` and `row`: the pass that
+    it came from.
+    """
+
+    complaint: Complaint
+    cleaned: Cleaned
+    heads: dict[str, HeadPrediction]
+    spreads: dict[str, dict[str, float]]
+    vector: npt.NDArray[np.float32]
+    encoded: Encoded
+    row: int
 
 
 class Predictor:
@@ -53,61 +74,85 @@ class Predictor:
         wanted = list(self.taxonomy.heads) if heads is None else list(heads)
         if unknown := [head for head in wanted if head not in self.taxonomy.heads]:
             raise InvalidInput(f"no head {', '.join(unknown)}: this model has {', '.join(self.taxonomy.heads)}")
+        return [self.answer(one, wanted, explain=explain) for one in self.read(complaints, top_k=top_k)]
+
+    def read(self, complaints: Sequence[Complaint], *, top_k: int = 3) -> list[Reading]:
+        """What the model makes of complaints, in their order; `answer` and `assess` go on from there."""
         cleaned, encoded = self.encode(complaints)
         decided = decide(self.taxonomy, self.calibration, encoded, cleaned, top_k=top_k)
         return [
-            Prediction(
-                heads={name: decided[i][name] for name in wanted},
-                risk=assess(self.policy, complaint, cleaned[i].text, decided[i], self._spread(encoded, i)),
-                evidence=self._evidence(complaint, cleaned[i], encoded, i, decided[i], wanted) if explain else (),
-                similar=self._examples.nearest(encoded.vectors[i]) if explain else (),
-                warnings=("truncated",) if cleaned[i].truncated or encoded.truncated[i] else (),
+            Reading(
+                complaint=complaint,
+                cleaned=cleaned[i],
+                heads=decided[i],
+                spreads=self._spreads(encoded, i),
+                vector=encoded.vectors[i],
+                encoded=encoded,
+                row=i,
             )
             for i, complaint in enumerate(complaints)
         ]
 
+    def assess(self, reading: Reading, context: Context | None = None, policy: Policy | None = None) -> Risk:
+        """The risk of a complaint by `policy`, the predictor's own where not given."""
+        return assess_reading(policy or self.policy, reading, context or Context())
+
+    def answer(
+        self, reading: Reading, heads: Collection[str], *, explain: bool = False, risk: Risk | None = None
+    ) -> Prediction:
+        """The prediction with the answers of `heads`; `risk` is assessed without context where not given."""
+        cut = reading.cleaned.truncated or bool(reading.encoded.truncated[reading.row])
+        return Prediction(
+            heads={name: reading.heads[name] for name in heads},
+            risk=risk if risk is not None else self.assess(reading),
+            evidence=self._evidence(reading, heads) if explain else (),
+            similar=self._examples.nearest(reading.vector) if explain else (),
+            warnings=("truncated",) if cut else (),
+        )
+
     def encode(self, complaints: Sequence[Complaint]) -> tuple[list[Cleaned], Encoded]:
         """Cleaned texts (title first) and their logits."""
-        cleaned = [clean(_whole(complaint)) for complaint in complaints]
+        cleaned = [clean(whole(complaint)) for complaint in complaints]
         return cleaned, self._encoder.encode([one.text for one in cleaned])
 
     def explain(self, cleaned: str) -> Contributions:
         """What each token of a cleaned text says of each label; one pass."""
         return self._encoder.explain(cleaned)
 
-    def _spread(self, encoded: Encoded, row: int) -> dict[str, float] | None:
-        name = self.policy.propagation.head
-        if name not in encoded.logits:
-            return None
-        learned = self.calibration.heads[name]
-        values = probabilities(encoded.logits[name][row : row + 1], learned.temperature)[0]
-        return dict(zip(self.taxonomy.heads[name].ids, map(float, values), strict=True))
+    def _spreads(self, encoded: Encoded, row: int) -> dict[str, dict[str, float]]:
+        spreads = {}
+        for name, logits in encoded.logits.items():
+            head = self.taxonomy.heads[name]
+            if head.kind == "ordinal":
+                values = probabilities(logits[row : row + 1], self.calibration.heads[name].temperature)[0]
+                spreads[name] = dict(zip(head.ids, map(float, values), strict=True))
+        return spreads
 
-    def _evidence(
-        self,
-        complaint: Complaint,
-        cleaned: Cleaned,
-        encoded: Encoded,
-        row: int,
-        decided: dict[str, HeadPrediction],
-        wanted: Sequence[str],
-    ) -> tuple[Evidence, ...]:
-        if not cleaned.text:
+    def _evidence(self, reading: Reading, wanted: Collection[str]) -> tuple[Evidence, ...]:
+        cleaned, complaint = reading.cleaned.text, reading.complaint
+        if not cleaned:
             return ()
-        said = self.explain(cleaned.text)
-        raw = _whole(complaint)
-        where = origins(raw, cleaned.text)
+        said = self.explain(cleaned)
+        raw = whole(complaint)
+        where = origins(raw, cleaned)
         found: list[Evidence] = []
         for name in wanted:
-            p = probabilities(encoded.logits[name][row : row + 1], self.calibration.heads[name].temperature)[0]
-            members = self.taxonomy.heads[name].members(decided[name].label)
+            row = reading.encoded.logits[name][reading.row : reading.row + 1]
+            p = probabilities(row, self.calibration.heads[name].temperature)[0]
+            members = self.taxonomy.heads[name].members(reading.heads[name].label)
             found += evidence(name, said, p, members, where, len(raw) - len(complaint.text))
         return tuple(found)
 
 
-def _whole(complaint: Complaint) -> str:
+def whole(complaint: Complaint) -> str:
     """What the model reads: the title first, where there is one."""
     return f"{complaint.title}\n{complaint.text}" if complaint.title else complaint.text
+
+
+def assess_reading(policy: Policy, reading: Reading, context: Context) -> Risk:
+    """The risk of a complaint as it was read, by any policy."""
+    spread = reading.spreads.get(policy.propagation.head)
+    return assess(policy, reading.complaint, reading.cleaned.text, reading.heads, spread, context)
 
 
 def read_calibration(bundle: Bundle) -> Calibration:

@@ -22,6 +22,7 @@ class Customer(_Record):
 
     id: Short | None = Field(None, description="The caller's customer number")
     vip: bool = Field(False, description="A customer whom the company treats with priority")
+    verified: bool = Field(False, description="The account is verified by its platform")
     followers: int | None = Field(None, ge=0, description="Followers on the customer's largest public account")
 
 
@@ -36,6 +37,27 @@ class Complaint(_Record):
     customer: Customer = Customer()
     region: Short | None = None
     product: Short | None = None
+    business_line: Short | None = Field(None, description="Unit of the company; pilots of a policy go by it")
+    public: bool = Field(False, description="The caller knows that the matter is public already")
+    complex: bool = Field(False, description="Needs an inspection or several departments: the longer term applies")
+
+
+class Observation(_Record):
+    """What was seen of a matter in public at one time; counts are totals so far, None where not looked at."""
+
+    at: datetime = Field(description="When it was seen; one without a time zone is in the policy's")
+    reads: int | None = Field(None, ge=0, description="Reads or views")
+    reposts: int | None = Field(None, ge=0, description="Reposts or shares")
+    comments: int | None = Field(None, ge=0)
+    likes: int | None = Field(None, ge=0)
+
+
+class Context(_Record):
+    """What the service knows beyond the complaint itself."""
+
+    alike_before: int = Field(0, ge=0, description="Earlier complaints of this customer on this subject")
+    burst: int = Field(0, ge=0, description="Near-identical complaints in the current burst, this one included")
+    observations: tuple[Observation, ...] = ()
 
 
 class Scored(_Record):
@@ -64,18 +86,23 @@ class HeadPrediction(_Record):
 
 
 class ReasonNote(_Record):
-    """One thing that raised the risk: a stable code, and a detail or sentence for people."""
+    """One thing that raised the risk: a stable code, a Chinese sentence, where it stands and what it weighs."""
 
-    code: str
-    detail: str
+    code: str = Field(description="Stable; a rule, cell, upgrade or score of the policy")
+    detail: str = Field(description="For people, in Chinese")
+    field: Literal["title", "text"] | None = Field(None, description="Where the words stand; null: not in the text")
+    start: int | None = Field(None, ge=0, description="First character in that field as sent")
+    end: int | None = Field(None, ge=0, description="One past the last character")
+    weight: float = Field(0.0, description="By how much it moved the propagation index, or its points in the score")
 
 
 class Propagation(_Record):
-    """How far the matter may spread: the model's label, and an index that context has moved."""
+    """How far the matter may spread: the model's label, and an index that context and observations have moved."""
 
     label: str | None = Field(description="The propagation head's label; null where the model has no such head")
     index: float = Field(ge=1, le=10, description="1 stays private, 10 is or will be public")
     interval: tuple[float, float] = Field(description="Where the index lies with about 80 % probability")
+    observed: bool = Field(False, description="Whether observations moved it: then it is a posterior, else a prior")
 
 
 class RiskMatrix(_Record):
@@ -87,6 +114,33 @@ class RiskMatrix(_Record):
     compliance: Level
 
 
+class Score(_Record):
+    """How the level was reached, before upgrades."""
+
+    method: Literal["sum", "fuzzy"] = Field(description="Single-factor sum, or fuzzy comprehensive evaluation")
+    value: float = Field(description="Compared with the policy's bounds; high is bad")
+    parts: dict[str, float] = Field(description="Factor -> its points, 1 to 10")
+    membership: dict[Level, float] | None = Field(None, description="Fuzzy: degree to which each level applies")
+    level: Level
+
+
+class ChecklistItem(_Record):
+    """One question of the compliance checklist."""
+
+    code: str
+    question: str
+    suspected: bool = Field(description="True: something in the complaint speaks for a breach; false: nothing seen")
+    detail: str | None = Field(None, description="What speaks for it")
+
+
+class Task(_Record):
+    """One thing to do: what, by whom, by when."""
+
+    what: str
+    owner: str = Field(description="Who does it, in Chinese; the responsible department by its name")
+    due: datetime | None = Field(description="Null where created_at was not given")
+
+
 class Risk(_Record):
     """Suggested level, deadlines and actions, for a person to confirm."""
 
@@ -94,10 +148,16 @@ class Risk(_Record):
     severity: Literal["normal", "serious", "urgent"] = Field(description="一般 / 严重 / 紧急")
     propagation: Propagation
     matrix: RiskMatrix
+    criteria: dict[str, str] = Field({}, description="Dimension -> the criterion of the cell it fell into")
+    score: Score | None = Field(None, description="The working; null in answers of earlier versions")
+    upgraded_from: Level | None = Field(None, description="The score's level, where an upgrade raised it")
     reasons: tuple[ReasonNote, ...]
+    checklist: tuple[ChecklistItem, ...] = Field((), description="Service agreement, industry standard, privacy …")
     actions: tuple[str, ...]
+    tasks: tuple[Task, ...] = Field((), description="The actions with owners and deadlines")
     respond_by: datetime | None = Field(description="First answer due; null where created_at was not given")
     resolve_by: datetime | None
+    notes: tuple[str, ...] = Field((), description="What a person should know of this assessment, in Chinese")
 
 
 class Evidence(_Record):

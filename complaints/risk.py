@@ -1,152 +1,130 @@
 """Prediction + context -> how grave, how far it may spread, why, and what to do by when.
 
-Everything that can be argued about stands in a policy file; this file only applies it. Rules add up and none
-takes away, so a further aggravating fact never lowers index, level or severity.
+    facts -> rules that apply -> matrix cells, propagation index -> score -> level -> upgrades -> terms and actions
+
+Everything that can be argued about stands in a policy file (`complaints.policy`); this file only applies it. Rules add
+up and none takes away, so a further aggravating fact never lowers index, level or severity. What is observed in public
+is evidence, not a fact of that kind: little seen after a long time does lower the index (`complaints.spread`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from datetime import timedelta
-from functools import cached_property
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from complaints import spread as spreading
+from complaints.amounts import Quantity, largest, quantities, total_money
+from complaints.keywords import Found
+from complaints.policy import BANDS, BY_HEAD, DIMENSIONS, LEVELS, PACKAGED, Dimension, Policy, Rule, worst
+from complaints.records import (
+    ChecklistItem,
+    Complaint,
+    Context,
+    HeadPrediction,
+    Level,
+    Propagation,
+    ReasonNote,
+    Risk,
+    RiskMatrix,
+    Score,
+    Task,
+)
+from complaints.scoring import evaluate
+from complaints.spans import Locator
+from complaints.worktime import Deadline, say_term
 
-from complaints.decision import Probabilities
-from complaints.documents import parse_document, read_document
-from complaints.errors import PolicyError
-from complaints.records import Complaint, HeadPrediction, Level, Propagation, ReasonNote, Risk, RiskMatrix
+__all__ = ["DIMENSIONS", "LEVELS", "PACKAGED", "Policy", "assess"]
 
-PACKAGED = resources.files("complaints") / "policies"
-LEVELS: tuple[Level, ...] = ("low", "medium", "high")
-DIMENSIONS = ("business", "financial", "reputation", "compliance")
-LOWEST_INDEX, HIGHEST_INDEX = 1.0, 10.0
-# Half-width of a normal distribution's central 80 %, and the least that an interval may claim to know.
-EIGHTY_PERCENT = 1.28
-NARROWEST = 0.5
-
-Word = Annotated[str, StringConstraints(min_length=1, max_length=40)]
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Anchors(_Data):
-    """The head that predicts propagation, and the index that each of its labels stands for (1–10)."""
-
-    head: str
-    anchors: dict[str, Annotated[float, Field(ge=LOWEST_INDEX, le=HIGHEST_INDEX)]]
+# Points of a dimension in which nothing speaks for a risk.
+NOTHING = 2.0
+# What a person should know of an assessment.
+GUESSED_CALENDAR = "时限跨入节假日安排尚未公布的年份，按周一至周五推算，公布后请复核。"
+NO_MODEL = "模型没有传播风险一项，指数从 1 起算，仅凭规则。"
 
 
-class Bar(_Data):
-    """What lifts a complaint to a level: an index, or any dimension."""
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A rule that applies: a Chinese sentence saying why, and what part of the cleaned text says so."""
 
-    index: float
-    dimension: Level
-
-
-class Severity(_Data):
-    """Severity of a level with its response and resolution times."""
-
-    severity: Literal["normal", "serious", "urgent"]
-    respond_minutes: int = Field(gt=0)
-    resolve_hours: int = Field(gt=0)
+    rule: Rule
+    detail: str
+    span: tuple[int, int] | None = None
 
 
-class Rule(_Data):
-    """Any one of its conditions makes a rule apply; then it raises the index and the dimensions it names."""
+class _Facts:
+    """What can be known of one complaint, gathered once."""
 
-    code: str
-    name: str
-    keywords: tuple[Word, ...] = ()
-    not_in: tuple[Word, ...] = Field((), description="Phrases in which a keyword means something else")
-    labels: dict[str, tuple[str, ...]] = Field({}, description="Head -> labels, a parent standing for its leaves")
-    channels: tuple[str, ...] = ()
-    vip: bool = False
-    followers: int | None = Field(None, gt=0, description="At least this many")
-    index: float = Field(0.0, ge=0)
-    business: Level = "low"
-    financial: Level = "low"
-    reputation: Level = "low"
-    compliance: Level = "low"
+    def __init__(
+        self, policy: Policy, complaint: Complaint, text: str, heads: Mapping[str, HeadPrediction], context: Context
+    ) -> None:
+        self.policy, self.complaint, self.text, self.heads, self.context = policy, complaint, text, heads, context
+        found = quantities(text)
+        self.people = largest(found, "people")
+        self.money = total_money(found)
+        self.reach = largest(found, "reach")
+        self.fans = largest(found, "followers")
 
-    @model_validator(mode="after")
-    def _has_condition(self) -> Self:
-        if not (self.keywords or self.labels or self.channels or self.vip or self.followers):
-            raise ValueError(f"rule {self.code!r} never applies: give it keywords, labels, channels, vip or followers")
-        return self
+    def applied(self) -> dict[str, _Applied]:
+        """The rules that apply, by code, in the policy's order."""
+        applied: dict[str, _Applied] = {}
+        for rule in self.policy.rules:
+            if (one := next(self._reasons(rule, applied), None)) is not None:
+                applied[rule.code] = one
+        return applied
 
-
-class Policy(_Data):
-    """A risk policy, as in `policies/default.yaml`."""
-
-    name: str
-    version: str
-    timezone: str
-    propagation: Anchors
-    levels: dict[Literal["medium", "high"], Bar]
-    severities: dict[Level, Severity]
-    actions: dict[Level, tuple[str, ...]]
-    negations: tuple[Word, ...] = ()
-    rules: tuple[Rule, ...]
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        for field, have, need in (
-            ("levels", self.levels, LEVELS[1:]),
-            ("severities", self.severities, LEVELS),
-            ("actions", self.actions, LEVELS),
+    def _reasons(self, rule: Rule, applied: Mapping[str, _Applied]) -> Iterator[_Applied]:
+        """Every condition of a rule that is met, the most telling first."""
+        word = self.policy.language.find(self.text, rule.keywords, rule.not_in, done=rule.done)
+        if isinstance(word, Found):
+            yield _Applied(rule, f"{rule.name}：{word.word}", (word.start, word.end))
+        for bound, quantity, strict in (
+            (rule.people, self.people, True),
+            (rule.amount, self.money, True),
+            (rule.reach, self.reach, False),
+            (rule.followers, self.fans, False),
         ):
-            if missing := [level for level in need if level not in have]:
-                raise ValueError(f"{field} lacks {', '.join(missing)}")
-        try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"timezone {self.timezone!r} is not known; write it like Asia/Shanghai") from None
-        every = [rule.code for rule in self.rules]
-        if twice := sorted({code for code in every if every.count(code) > 1}):
-            raise ValueError(f"rules use a code twice: {', '.join(twice)}")
-        return self
+            if (
+                bound is not None
+                and quantity is not None
+                and (quantity.low > bound or (not strict and quantity.low >= bound))
+            ):
+                yield self._counted(rule, quantity)
+        yield from self._context(rule)
+        for head, labels in rule.labels.items():
+            one = self.heads.get(head)
+            if (
+                one is not None
+                and one.confidence >= self.policy.label_confidence
+                and (one.label in labels or one.label.split(".", 1)[0] in labels)
+            ):
+                yield _Applied(rule, f"{rule.name}：{one.name}")
+        if rule.all and all(code in applied for code in rule.all):
+            yield _Applied(rule, rule.name, applied[rule.all[0]].span)
+        for code in rule.any:
+            if code in applied:
+                yield _Applied(rule, rule.name, applied[code].span)
 
-    @cached_property
-    def _negated(self) -> re.Pattern[str]:
-        return re.compile(f"(?:{'|'.join(map(re.escape, self.negations))})[再去要想]?$" if self.negations else r"(?!)")
+    def _counted(self, rule: Rule, quantity: Quantity) -> _Applied:
+        words = self.text[quantity.start : quantity.end]
+        return _Applied(rule, f"{rule.name}：{words}", (quantity.start, quantity.end))
 
-    @classmethod
-    def load(cls, source: str | Path = "default") -> Policy:
-        """Read a policy file, or the packaged one of that name; raises PolicyError with line, field and reason."""
-        path, packaged = Path(source), PACKAGED / f"{source}.yaml"
-        if not path.exists() and path.suffix == "" and packaged.is_file():
-            return parse_document(cls, packaged.read_text(encoding="utf-8"), f"{source} (packaged)", PolicyError)
-        return read_document(cls, path, PolicyError, "copy the packaged default.yaml and change it")
-
-    def found(self, rule: Rule, text: str) -> str | None:
-        """The first keyword of `rule` that stands in `text` un-negated and in its own sense."""
-        for word in rule.keywords:
-            for match in re.finditer(re.escape(word), text):
-                start, end = match.span()
-                if (word[0].isdigit() and text[start - 1 : start].isdigit()) or (
-                    word[-1].isdigit() and text[end : end + 1].isdigit()
-                ):
-                    continue  # part of a longer number
-                if not any(_inside(text, start, end, phrase) for phrase in rule.not_in) and not self._negated.search(
-                    text[max(0, start - 50) : start]
-                ):
-                    return word
-        return None
-
-
-def _inside(text: str, start: int, end: int, phrase: str) -> bool:
-    """Whether text[start:end] is part of an occurrence of `phrase`."""
-    at = text.find(phrase, max(0, end - len(phrase)), start + len(phrase))
-    return at != -1 and at <= start and at + len(phrase) >= end
+    def _context(self, rule: Rule) -> Iterator[_Applied]:
+        """Conditions that are met by what caller and service know."""
+        customer, context = self.complaint.customer, self.context
+        if self.complaint.channel is not None and self.complaint.channel in rule.channels:
+            yield _Applied(rule, f"{rule.name}：{self.complaint.channel}")
+        if rule.followers is not None and customer.followers is not None and customer.followers >= rule.followers:
+            yield _Applied(rule, f"{rule.name}：{customer.followers}")
+        if (
+            (rule.vip and customer.vip)
+            or (rule.verified and customer.verified)
+            or (rule.public and self.complaint.public)
+        ):
+            yield _Applied(rule, rule.name)
+        if rule.complaints is not None and context.alike_before + 1 >= rule.complaints:
+            yield _Applied(rule, f"{rule.name}：第 {context.alike_before + 1} 次")
+        if rule.burst is not None and context.burst >= rule.burst:
+            yield _Applied(rule, f"{rule.name}：{context.burst} 件")
 
 
 def assess(
@@ -155,88 +133,145 @@ def assess(
     text: str,
     heads: Mapping[str, HeadPrediction],
     spread: Mapping[str, float] | None,
+    context: Context = Context(),  # noqa: B008  frozen
 ) -> Risk:
     """Apply `policy` to one complaint.
 
     `text` is the cleaned text; `spread` the propagation head's probability of each label, None where the model
-    has no such head (the index then starts from 1). The answer is a suggestion for a person to confirm.
+    has no such head (the index then starts from 1); `context` what the service knows beyond the complaint. The same
+    arguments give the same answer. It is a suggestion for a person to confirm.
     """
-    applied = [(rule, detail) for rule in policy.rules if (detail := _applies(policy, rule, complaint, text, heads))]
-    matrix = {dimension: _worst(getattr(rule, dimension) for rule, _ in applied) for dimension in DIMENSIONS}
-    propagation = _propagation(policy, heads, spread, sum(rule.index for rule, _ in applied))
-    level = _level(policy, propagation.index, _worst(matrix.values()))
-    severity = policy.severities[level]
-    created = complaint.created_at
-    if created is not None:
-        zone = ZoneInfo(policy.timezone)
-        try:
-            created = created.replace(tzinfo=zone) if created.tzinfo is None else created.astimezone(zone)
-        except OverflowError:  # a date at either end of the calendar has no deadline
-            created = None
-    try:
-        respond = created and created + timedelta(minutes=severity.respond_minutes)
-        resolve = created and created + timedelta(hours=severity.resolve_hours)
-    except OverflowError:
-        respond = resolve = None
+    facts = _Facts(policy, complaint, text, heads, context)
+    applied = facts.applied()
+    complete = _completeness(policy, text)
+    observed = spreading.seen(policy.propagation.observing, context.observations, complaint.created_at, policy.calendar)
+    pushes = sum(one.rule.index for one in applied.values()) + complete
+    index = spreading.update(policy.propagation, spreading.base(policy.propagation, spread), pushes, observed)
+    cells = {dimension: _cell(policy, dimension, applied) for dimension in DIMENSIONS}
+    propagation = Propagation(
+        label=heads[policy.propagation.head].label if policy.propagation.head in heads else None,
+        index=round(index.value, 1),
+        interval=(round(index.low, 1), round(index.high, 1)),
+        observed=observed is not None,
+    )
+    score = evaluate(policy.scoring, {name: points for name, (_, points) in cells.items()}, propagation.index)
+    level, upgrades = _upgrade(policy, score.level, applied)
+    matrix = {dimension: cell for dimension, (cell, _) in cells.items()}
+    respond, resolve, certain = _terms(policy, complaint, level)
+    locator = Locator(complaint.title, complaint.text, text)
+    tasks, known = _tasks(policy, complaint, heads, level)
     return Risk(
         level=level,
-        severity=severity.severity,
+        severity=policy.severities[level].severity,
         propagation=propagation,
         matrix=RiskMatrix(**matrix),
-        reasons=tuple(ReasonNote(code=rule.code, detail=detail) for rule, detail in applied),
-        actions=policy.actions[level],
-        respond_by=respond,
-        resolve_by=resolve,
+        criteria={dimension: policy.cell(dimension, cell).criterion for dimension, cell in matrix.items()},
+        score=score,
+        upgraded_from=score.level if level != score.level else None,
+        reasons=(
+            *_rule_notes(applied, complete, locator),
+            *_score_notes(policy, score),
+            *(ReasonNote(code=code, detail=name) for code, name in upgrades),
+        ),
+        checklist=tuple(_checklist(policy, applied)),
+        actions=tuple(f"{say_term(one.within)}内{one.what}" for one in policy.actions[level]),
+        tasks=tasks,
+        respond_by=respond.at if respond else None,
+        resolve_by=resolve.at if resolve else None,
+        notes=tuple(
+            note for note, holds in ((GUESSED_CALENDAR, not (certain and known)), (NO_MODEL, spread is None)) if holds
+        ),
     )
 
 
-def _applies(
-    policy: Policy, rule: Rule, complaint: Complaint, text: str, heads: Mapping[str, HeadPrediction]
-) -> str | None:
-    """A sentence saying why the rule applies, or None."""
-    if word := policy.found(rule, text):
-        return f"{rule.name}：{word}"
-    for head, labels in rule.labels.items():
-        one = heads.get(head)
-        if one is not None and (one.label in labels or one.label.split(".", 1)[0] in labels):
-            return f"{rule.name}：{one.name}"
-    if complaint.channel is not None and complaint.channel in rule.channels:
-        return f"{rule.name}：{complaint.channel}"
-    if rule.vip and complaint.customer.vip:
-        return rule.name
-    followers = complaint.customer.followers
-    if rule.followers is not None and followers is not None and followers >= rule.followers:
-        return f"{rule.name}：{followers}"
-    return None
+def _completeness(policy: Policy, text: str) -> float:
+    complete = policy.propagation.completeness
+    there = [any(word in text for word in words) for words in complete.elements.values()]
+    return complete.index * sum(there) / len(there)
 
 
-def _propagation(
-    policy: Policy, heads: Mapping[str, HeadPrediction], spread: Mapping[str, float] | None, shift: float
-) -> Propagation:
-    one = heads.get(policy.propagation.head)
-    anchors = policy.propagation.anchors
-    centre, deviation = LOWEST_INDEX, (HIGHEST_INDEX - LOWEST_INDEX) / 4
-    if spread is not None and all(label in anchors for label in spread):
-        values = np.array([anchors[label] for label in spread])
-        weights: Probabilities = np.array(list(spread.values()))
-        centre = float(values @ weights)
-        deviation = float(np.sqrt(((values - centre) ** 2) @ weights))
-    centre = min(HIGHEST_INDEX, centre + shift)
-    half = max(NARROWEST, EIGHTY_PERCENT * deviation)
-    return Propagation(
-        label=one.label if one is not None else None,
-        index=round(centre, 1),
-        interval=(round(max(LOWEST_INDEX, centre - half), 1), round(min(HIGHEST_INDEX, centre + half), 1)),
-    )
+def _cell(policy: Policy, dimension: Dimension, applied: Mapping[str, _Applied]) -> tuple[Level, float]:
+    """The gravest cell whose rules apply, and its points."""
+    for level in reversed(LEVELS):
+        met = [points for code, points in policy.cell(dimension, level).when.items() if code in applied]
+        if met:
+            return level, max(met)
+    return "low", NOTHING
 
 
-def _level(policy: Policy, index: float, dimension: Level) -> Level:
-    for level in ("high", "medium"):
-        bar = policy.levels[level]
-        if index >= bar.index or LEVELS.index(dimension) >= LEVELS.index(bar.dimension):
-            return level
-    return "low"
+def _upgrade(policy: Policy, level: Level, applied: Mapping[str, _Applied]) -> tuple[Level, list[tuple[str, str]]]:
+    """The level after upgrades, and those that apply: steps raise it once, the gravest `least` holds."""
+    met = [one for one in policy.upgrades if any(code in applied for code in one.when)]
+    if any(one.step for one in met):
+        level = LEVELS[min(LEVELS.index(level) + 1, len(LEVELS) - 1)]
+    level = worst([level, *(one.least for one in met if one.least is not None)])
+    return level, [(one.code, f"升级：{one.name}") for one in met]
 
 
-def _worst(levels: object) -> Level:
-    return LEVELS[max((LEVELS.index(level) for level in levels), default=0)]  # type: ignore[attr-defined]
+def _terms(policy: Policy, complaint: Complaint, level: Level) -> tuple[Deadline | None, Deadline | None, bool]:
+    severity = policy.severities[level]
+    term = severity.complex if complaint.complex and severity.complex is not None else severity.resolve
+    respond = policy.calendar.due(complaint.created_at, severity.respond)
+    resolve = policy.calendar.due(complaint.created_at, term)
+    return respond, resolve, all(one.certain for one in (respond, resolve) if one is not None)
+
+
+def _tasks(
+    policy: Policy, complaint: Complaint, heads: Mapping[str, HeadPrediction], level: Level
+) -> tuple[tuple[Task, ...], bool]:
+    """The level's actions with owners and due times, and whether every due time is certain."""
+    tasks, certain = [], True
+    for action in policy.actions[level]:
+        due = policy.calendar.due(complaint.created_at, action.within)
+        certain = certain and (due is None or due.certain)
+        owner = action.owner
+        if owner.startswith(BY_HEAD):
+            one = heads.get(owner.removeprefix(BY_HEAD))
+            owner = one.name if one is not None else "责任部门"
+        tasks.append(Task(what=action.what, owner=owner, due=due.at if due else None))
+    return tuple(tasks), certain
+
+
+def _checklist(policy: Policy, applied: Mapping[str, _Applied]) -> Iterator[ChecklistItem]:
+    for check in policy.checklist:
+        met = [applied[code].detail for code in check.when if code in applied]
+        yield ChecklistItem(
+            code=check.code, question=check.question, suspected=bool(met), detail="；".join(met) or None
+        )
+
+
+def _rule_notes(applied: Mapping[str, _Applied], complete: float, locator: Locator) -> Iterator[ReasonNote]:
+    for one in applied.values():
+        place = locator.place(*one.span) if one.span is not None else None
+        yield ReasonNote(
+            code=one.rule.code,
+            detail=one.detail,
+            field=place.field if place else None,
+            start=place.start if place else None,
+            end=place.end if place else None,
+            weight=one.rule.index,
+        )
+    if complete:
+        yield ReasonNote(code="completeness", detail="信息较完整，可查证、易转述", weight=round(complete, 2))
+
+
+def _score_notes(policy: Policy, score: Score) -> Iterator[ReasonNote]:
+    """The score's working in a sentence, after one note a dimension that stands out."""
+    for dimension in DIMENSIONS:
+        points = score.parts[dimension]
+        if points > NOTHING:
+            level = next(level for level in reversed(LEVELS) if points >= BANDS[level][0])
+            criterion = policy.cell(dimension, level).criterion
+            yield ReasonNote(
+                code=f"matrix_{dimension}", detail=f"{policy.matrix[dimension].name}：{criterion}", weight=points
+            )
+    name = {"low": "低", "medium": "中", "high": "高"}[score.level]
+    if score.method == "sum":
+        impact = max(score.parts[dimension] for dimension in DIMENSIONS)
+        yield ReasonNote(
+            code="score",
+            detail=f"影响 {impact:g} + 传播 {score.parts['propagation']:g} = {score.value:g}，{name}",
+            weight=score.value,
+        )
+    else:
+        yield ReasonNote(code="score", detail=f"模糊综合评价 {score.value:g}，{name}", weight=score.value)

@@ -77,7 +77,7 @@ def _simplifier() -> opencc.OpenCC:
 
 def simplify(text: str) -> str:
     """Traditional characters to simplified ones."""
-    return _simplifier().convert(text)
+    return str(_simplifier().convert(text))
 
 
 def clean(raw: str) -> Cleaned:

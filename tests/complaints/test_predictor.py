@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from complaints.bundle import Bundle
 from complaints.errors import InvalidInput
+from complaints.policy import LEVELS, Row
 from complaints.predictor import MOST_EVIDENCE, MOST_STRETCHES, Predictor, stretches
-from complaints.records import Complaint, Customer, Prediction
+from complaints.records import Complaint, Context, Customer, Prediction
 from complaints.risk import Policy
 
 MAX_TOKENS = 24
@@ -74,7 +75,7 @@ def test_risk_sees_prediction_text_and_context(predictor: Predictor) -> None:
         created_at=datetime(2026, 3, 15, 2, 0, tzinfo=UTC),
     )
     risk = predictor.predict([complaint])[0].risk
-    assert {"public", "injury", "safety", "social", "vip", "followers_100k"} <= {r.code for r in risk.reasons}
+    assert {"threat", "safety", "social", "vip", "followers_100k"} <= {r.code for r in risk.reasons}
     assert (risk.level, risk.propagation.label) == ("high", "high")
     assert risk.respond_by is not None
     assert risk.respond_by.isoformat() == "2026-03-15T10:10:00+08:00"
@@ -101,7 +102,25 @@ def test_a_title_does_for_an_empty_text(predictor: Predictor) -> None:
 
 def test_keywords_of_the_title_count(predictor: Predictor) -> None:
     risk = predictor.predict([Complaint(title="我要起诉", text="没人管")])[0].risk
-    assert [r.code for r in risk.reasons] == ["lawsuit"]
+    assert [(r.code, r.field, r.start, r.end) for r in risk.reasons if r.field] == [("lawsuit", "title", 2, 4)]
+
+
+def test_a_reading_is_assessed_again_by_another_policy(predictor: Predictor) -> None:
+    [reading] = predictor.read([Complaint(text="手机屏坏了,我要曝光", customer=Customer(vip=True))])
+    told = predictor.answer(reading, list(predictor.taxonomy.heads))
+    assert told == one_of(predictor, reading.complaint)
+    calm = predictor.policy.model_copy(update={"rules": (), "matrix": {}, "upgrades": (), "checklist": ()})
+    calm = calm.model_copy(update={"matrix": {name: _empty(row) for name, row in predictor.policy.matrix.items()}})
+    assert [r.code for r in predictor.assess(reading, policy=calm).reasons] == ["score"]
+    assert predictor.assess(reading, Context(alike_before=4)).propagation.index > told.risk.propagation.index
+
+
+def one_of(predictor: Predictor, complaint: Complaint) -> Prediction:
+    return predictor.predict([complaint])[0]
+
+
+def _empty(row: Row) -> Row:
+    return row.model_copy(update={level: getattr(row, level).model_copy(update={"when": {}}) for level in LEVELS})
 
 
 # ---- options
