@@ -12,9 +12,10 @@
     ├── RegistryError           the model registry refused, or could not be reached
     ├── NotFound                a stored thing that is not there
     ├── Conflict                the same key was used for something else
+    │   └── AlreadyDecided      a person decided before (serving/store/risks.py)
     ├── Overloaded              too many requests at once: try again later
     ├── NotReady                no model is loaded yet
-    ├── StoreError              the database failed (serving/store/queries.py, the only room that has one)
+    ├── StoreError              the database failed (serving/store/database.py, the only room that has one)
     └── …                       errors that only HTTP knows (serving/problems.py)
 
 Messages are for the person who can act on them: what is wrong, where, and what to do.

@@ -16,12 +16,12 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from complaints.errors import JianweiError
-from complaints.risk import Policy
 from serving.champion import Champion, Source
 from serving.gate import OPEN, Gate
 from serving.metrics import Metrics
+from serving.policies import Policies
 from serving.problems import Problem, handle
-from serving.routes import health, predictions, taxonomy
+from serving.routes import alerts, health, predictions, risks, taxonomy
 from serving.service import Service
 from serving.settings import Settings
 from serving.store.queries import Store
@@ -50,23 +50,29 @@ def create_app(settings: Settings, predictor_source: Source | None = None) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         nonlocal workers
-        policy = Policy.load(settings.policy)
         store = Store(settings.database)
+        policies = Policies(settings, store)
+        key = settings.customer_key
+        salt = key.get_secret_value() if key is not None else store.salt()
         workers = Workers(settings.workers, settings.queue)
         threads = ThreadPoolExecutor(DATABASE_THREADS, "database")
-        source = predictor_source if predictor_source is not None else Champion(settings, policy)
+        source = predictor_source if predictor_source is not None else Champion(settings, policies.control.policy)
         source.start()
-        app.state.service = Service(settings, source, store, workers, metrics, threads)
+        policies.start()
+        app.state.service = Service(settings, source, policies, store, salt, workers, metrics, threads)
         try:
             yield
         finally:
             source.stop()
+            policies.stop()
             workers.close()
             threads.shutdown()
             store.close()
 
     app = FastAPI(title="jianwei", version="1", description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.include_router(predictions.router)
+    app.include_router(risks.router)
+    app.include_router(alerts.router)
     app.include_router(taxonomy.router)
     app.include_router(health.router)
     for error in (JianweiError, HTTPException, RequestValidationError):

@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from complaints.errors import Conflict, InvalidInput, JianweiError, NotFound, NotReady, Overloaded
-from serving.store.queries import StoreError
+from serving.store.database import StoreError
+from serving.store.risks import AlreadyDecided
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -56,6 +57,7 @@ KINDS: dict[type[Exception], Kind] = {
     Unauthorised: Kind(401, "unauthorised", "An API key is needed"),
     NotFound: Kind(404, "not-found", "There is no such thing"),
     Conflict: Kind(409, "conflict", "The key was used for another request"),
+    AlreadyDecided: Kind(409, "already-decided", "A person has decided already"),
     TooLarge: Kind(413, "too-large", "That is more than is read at once"),
     WrongMediaType: Kind(415, "wrong-media-type", "The body must be application/json"),
     InvalidInput: Kind(422, "invalid-input", "What was sent cannot be used"),

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from complaints.errors import Overloaded
 from serving.champion import Snapshot, Source
 from serving.metrics import Metrics
+from serving.policies import Policies
 from serving.problems import CallerGone
 from serving.settings import Settings
 from serving.store.queries import Store
@@ -24,11 +25,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of one application; `threads` are for the database, so that no query holds up the event loop."""
+    """The parts of one application; `threads` are for the database, so that no query holds up the event loop.
+
+    `salt` is the key of customer hashes.
+    """
 
     settings: Settings
     source: Source
+    policies: Policies
     store: Store
+    salt: str
     workers: Workers
     metrics: Metrics
     threads: ThreadPoolExecutor

@@ -29,13 +29,17 @@ class Settings(BaseSettings):
     )
     model: str = Field("consumer", description="Registered model to serve")
     policy: str = Field("default", description="Risk policy: packaged name or file")
+    pilot_policy: str | None = Field(None, description="Risk policy on trial, beside the one in force")
+    pilot_share: float = Field(0.0, ge=0, le=1, description="Share of business lines on which it is tried")
+    pilot_lines: Annotated[tuple[str, ...], NoDecode] = Field((), description="Comma-separated lines surely on trial")
+    customer_key: SecretStr | None = Field(None, description="Key of customer hashes; by default the store makes one")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under home by default")
     workers: int = Field(max(1, os.cpu_count() or 1), ge=1, le=256, description="Encoder threads")
     queue: int = Field(256, ge=1, description="Texts that may wait; beyond that callers are told to come back")
     timeout: float = Field(3.0, gt=0, description="Seconds after which a single prediction is given up")
     poll: float = Field(5.0, gt=0, description="Seconds between looks at the champion alias")
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "pilot_lines", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -48,6 +52,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"JIANWEI_API_KEYS holds a key of fewer than {SHORTEST_KEY} characters; "
                 "make one with `openssl rand -hex 32`"
+            )
+        if self.customer_key is not None and len(self.customer_key.get_secret_value()) < SHORTEST_KEY:
+            raise ValueError(
+                f"JIANWEI_CUSTOMER_KEY has fewer than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`"
             )
         if not self.api_keys and not is_loopback(self.host):
             raise ValueError(

@@ -48,6 +48,6 @@ async def metrics(service: InService) -> Response:
         "version": snapshot.version,
         "digest": snapshot.digest,
         "taxonomy_version": predictor.taxonomy.version,
-        "policy_version": predictor.policy.version,
+        "policy_version": service.policies.control.identity,
     }
     return Response(service.metrics.render(labels), media_type=CONTENT_TYPE_LATEST)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
@@ -17,13 +18,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from complaints.errors import InvalidInput
-from complaints.records import Prediction
+from complaints.predictor import Reading
+from complaints.records import Context, Prediction, Risk
+from serving.assessing import Assessment, read
 from serving.champion import Snapshot
 from serving.problems import TooLarge, documented, problem_of
 from serving.routes.body import JsonRoute
 from serving.routes.schemas import LONGEST_TEXT, BatchIn, BatchOut, ComplaintIn, PredictionOut
-from serving.service import InService, answer
-from serving.store.queries import Key, Stored, new_id
+from serving.service import InService, Service, answer
+from serving.store.queries import Key, Outcome, Stored, new_id
 
 Result = TypeVar("Result")
 
@@ -62,11 +65,11 @@ async def predict(
         return _json(kept)
     snapshot = service.model(request)
     _check(snapshot, body)
-    future = service.workers.submit(lambda: _run(snapshot, body, received))
-    predicted = await answer(request, future, service.settings.timeout)
-    stored = _stored(request, snapshot, body, predicted, received)
-    sent = await service.stored(lambda: service.store.save([stored], stored.response, key))
-    service.metrics.decisions(stored.heads)
+    future = service.workers.submit(lambda: _run(service, snapshot, body, received))
+    done = await answer(request, future, service.settings.timeout)
+    sent, outcomes = await _save(request, service, snapshot, [done], lambda rows: rows[0].response, key)
+    for outcome in outcomes:
+        service.metrics.decisions(outcome.stored.heads)
     return _json(sent)
 
 
@@ -93,7 +96,7 @@ async def predict_batch(
     service.metrics.batch(len(body.items))
     room = asyncio.Semaphore(IN_FLIGHT * service.workers.threads)
 
-    async def one(item: object) -> Stored | InvalidInput | RequestValidationError:
+    async def one(item: object) -> _Done | InvalidInput | RequestValidationError:
         try:
             single = ComplaintIn.model_validate(item)
             _check(snapshot, single)
@@ -102,20 +105,24 @@ async def predict_batch(
         except InvalidInput as error:
             return error
         async with room:
-            future = service.workers.submit(lambda: _run(snapshot, single, received))
-            predicted = await asyncio.wrap_future(future)
-        return _stored(request, snapshot, single, predicted, received)
+            return await asyncio.wrap_future(service.workers.submit(lambda: _run(service, snapshot, single, received)))
 
     results = await _all_or_none(request, [one(item) for item in body.items])
-    stored = [result for result in results if isinstance(result, Stored)]
-    items = [
-        f'{{"status":200,"prediction":{result.response}}}' if isinstance(result, Stored) else _refused(request, result)
-        for result in results
-    ]
-    text = f'{{"items":[{",".join(items)}]}}'
-    sent = await service.stored(lambda: service.store.save(stored, text, key))
-    for result in stored:
-        service.metrics.decisions(result.heads)
+
+    def text(rows: Sequence[Stored]) -> str:
+        told = iter(rows)
+        items = [
+            f'{{"status":200,"prediction":{next(told).response}}}'
+            if isinstance(result, _Done)
+            else _refused(request, result)
+            for result in results
+        ]
+        return f'{{"items":[{",".join(items)}]}}'
+
+    done = [result for result in results if isinstance(result, _Done)]
+    sent, outcomes = await _save(request, service, snapshot, done, text, key)
+    for outcome in outcomes:
+        service.metrics.decisions(outcome.stored.heads)
     return _json(sent)
 
 
@@ -157,36 +164,66 @@ def _check(snapshot: Snapshot, body: ComplaintIn) -> None:
         raise InvalidInput(f"no head {', '.join(unknown)}: this model has {', '.join(known)}")
 
 
-def _run(snapshot: Snapshot, body: ComplaintIn, received: _Clock) -> tuple[Prediction, float]:
-    options = body.options
-    [prediction] = snapshot.predictor.predict(
-        [body.complaint(received.at)], heads=options.heads, top_k=options.top_k, explain=options.explain
-    )
-    return prediction, received.ms()
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """One complaint that the model has answered, and how long that took from its arrival."""
+
+    body: ComplaintIn
+    received: _Clock
+    assessment: Assessment
+    ms: float
 
 
-def _stored(
+def _run(service: Service, snapshot: Snapshot, body: ComplaintIn, received: _Clock) -> _Done:
+    options, predictor = body.options, snapshot.predictor
+    heads = options.heads if options.heads is not None else list(predictor.taxonomy.heads)
+
+    def told(reading: Reading, risk: Risk) -> Prediction:
+        return predictor.answer(reading, heads, explain=options.explain, risk=risk)
+
+    assessment = read(snapshot, service.policies, body.complaint(received.at), told, options.top_k)
+    return _Done(body, received, assessment, received.ms())
+
+
+async def _save(
     request: Request,
+    service: Service,
     snapshot: Snapshot,
-    body: ComplaintIn,
-    result: tuple[Prediction, float],
-    received: _Clock,
-) -> Stored:
-    prediction, ms = result
+    done: Sequence[_Done],
+    text: Callable[[Sequence[Stored]], str],
+    key: Key | None,
+) -> tuple[str, list[Outcome]]:
+    """Put complaints into their context and on disk; what to answer, and what was written."""
+
+    def settle(at: int, context: Context) -> Outcome:
+        one = done[at].assessment
+        prediction = one.settle(context)
+        stored = _stored(request, snapshot, done[at], prediction)
+        return Outcome(stored, prediction.risk, one.department, one.ruling.identity, one.ruling.arm)
+
+    drafts = [one.assessment.draft for one in done]
+    policy = service.policies.control.policy
+    return await service.stored(
+        lambda: service.store.save_assessed(drafts, settle, text, policy=policy, salt=service.salt, key=key)
+    )
+
+
+def _stored(request: Request, snapshot: Snapshot, done: _Done, prediction: Prediction) -> Stored:
+    body, ruling = done.body, done.assessment.ruling
     now = datetime.now(UTC)
     prediction_id = new_id(now)
-    taxonomy, policy = snapshot.predictor.taxonomy.version, snapshot.predictor.policy.version
+    taxonomy = snapshot.predictor.taxonomy.version
     response = {
         "id": prediction_id,
         "ticket_id": body.ticket_id,
         "model": {"name": snapshot.name, "version": snapshot.version, "alias": snapshot.alias},
         "taxonomy_version": taxonomy,
-        "policy_version": policy,
+        "policy_version": ruling.identity,
         **prediction.model_dump(),
-        "latency_ms": ms,
+        "latency_ms": done.ms,
     }
     # What was missing was filled in, so that the answer can be computed again.
-    asked = body.model_dump() | {"created_at": body.created_at or received.at}
+    asked = body.model_dump() | {"created_at": body.created_at or done.received.at}
     return Stored(
         id=prediction_id,
         created_at=now,
@@ -197,7 +234,7 @@ def _stored(
         model_version=snapshot.version,
         bundle_digest=snapshot.digest,
         taxonomy_version=taxonomy,
-        policy_version=policy,
+        policy_version=ruling.identity,
         request_id=request.state.request_id,
         heads=prediction.heads,
     )

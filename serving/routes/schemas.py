@@ -36,7 +36,7 @@ EXAMPLE_OUT: dict[str, Any] = {
     "ticket_id": "T1",
     "model": {"name": "consumer", "version": "17", "alias": "champion"},
     "taxonomy_version": "1.0.0",
-    "policy_version": "1.0.0",
+    "policy_version": "2.0.0",
     "heads": {
         "category": {
             "decision": "auto",
@@ -57,10 +57,36 @@ EXAMPLE_OUT: dict[str, Any] = {
         "severity": "urgent",
         "propagation": {"label": "high", "index": 8.2, "interval": [6.5, 9.4]},
         "matrix": {"business": "medium", "financial": "low", "reputation": "high", "compliance": "medium"},
-        "reasons": [{"code": "public", "detail": "已公开或扬言公开：曝光"}],
+        "criteria": {
+            "business": "二十人以上，或一百人以上但金额不大；或有安全隐患、卷款跑路、集中爆发",
+            "financial": "一万元以下",
+            "reputation": "动人的话题已经公开或扬言公开；有影响的人公开指控；媒体介入",
+            "compliance": "假冒、虚假宣传、霸王条款、违约、诉讼、骚扰、个人信息被盗",
+        },
+        "score": {
+            "method": "sum",
+            "value": 16.2,
+            "parts": {"business": 5, "financial": 2, "reputation": 8, "compliance": 5, "propagation": 8.2},
+            "membership": None,
+            "level": "high",
+        },
+        "upgraded_from": None,
+        "reasons": [
+            {"code": "public", "detail": "公开或扬言公开：曝光", "field": "text", "start": 28, "end": 30, "weight": 1.5}
+        ],
+        "checklist": [
+            {
+                "code": "standard",
+                "question": "是否违反行业标准或强制性规定（质量、安全、食品）",
+                "suspected": False,
+                "detail": None,
+            }
+        ],
         "actions": ["1 小时内成立专项小组"],
+        "tasks": [{"what": "成立专项小组", "owner": "值班负责人", "due": "2026-03-01T10:30:00+08:00"}],
         "respond_by": "2026-03-01T09:40:00+08:00",
         "resolve_by": "2026-03-01T11:30:00+08:00",
+        "notes": [],
     },
     "evidence": [{"head": "category", "start": 5, "end": 8, "weight": 0.41}],
     "similar": [],
@@ -103,6 +129,7 @@ class CustomerIn(_In):
 
     id: Short | None = Field(None, description="The caller's customer number", examples=["C42"])
     vip: Flag = Field(False, description="A customer whom the company treats with priority")
+    verified: Flag = Field(False, description="The account is verified by its platform")
     followers: Whole | None = Field(
         None, ge=0, le=10_000_000_000, description="Followers on the customer's largest public account", examples=[120]
     )
@@ -145,14 +172,22 @@ class ComplaintIn(_In):
     customer: CustomerIn = Field(CustomerIn(), description="Who complains")
     region: Short | None = Field(None, description="Where the customer is")
     product: Short | None = Field(None, description="What it is about, as the caller calls it")
+    business_line: Short | None = Field(
+        None, description="Unit of the company; pilots of a policy go by it", examples=["家电"]
+    )
+    public: Flag = Field(False, description="You know that the matter is public already")
+    complex: Flag = Field(False, description="Needs an inspection or several departments: the longer term applies")
     options: OptionsIn = Field(OptionsIn(), description="What the answer should hold")
 
     def complaint(self, received: datetime) -> Complaint:
         """The record that the model reads; `received` stands in for a missing created_at."""
         # The fields were checked here, and more narrowly: no need to check them twice.
-        values = {name: getattr(self, name) for name in ("text", "title", "ticket_id", "channel", "region", "product")}
+        values = {name: getattr(self, name) for name in _PLAIN}
         customer = Customer.model_construct(**self.customer.__dict__)
         return Complaint.model_construct(**values, customer=customer, created_at=self.created_at or received)
+
+
+_PLAIN = ("text", "title", "ticket_id", "channel", "region", "product", "business_line", "public", "complex")
 
 
 class BatchIn(_In):
@@ -180,7 +215,7 @@ class PredictionOut(BaseModel):
     ticket_id: str | None = Field(description="As it was sent")
     model: ModelOut = Field(description="Who says so")
     taxonomy_version: str = Field(description="Version of the labels")
-    policy_version: str = Field(description="Version of the risk policy")
+    policy_version: str = Field(description="Version of the risk policy; with a mark where another file used it first")
     heads: dict[str, HeadPrediction] = Field(description="Head -> what it says, and whether it may be acted upon")
     risk: Risk = Field(description="How grave, how far it may spread, and what to do by when")
     evidence: list[Evidence] = Field(

@@ -39,7 +39,7 @@ async def model(request: Request, service: InService) -> ServedOut:
         version=snapshot.version,
         alias=snapshot.alias,
         digest=snapshot.digest,
-        policy_version=predictor.policy.version,
+        policy_version=service.policies.control.identity,
         manifest=manifest,
         calibration={
             name: CalibrationOut(

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from complaints.errors import Conflict, JianweiError, NotFound
-from complaints.records import HeadPrediction
-from serving.store.engine import WRITES, migrate, open_engine
-from serving.store.tables import idempotency_keys, prediction_heads, predictions
+from complaints.errors import Conflict, NotFound
+from complaints.policy import Policy
+from complaints.records import Context, HeadPrediction, Risk
+from serving.store.contexts import Draft, Gathered, customer_hash, gather, lock
+from serving.store.database import StoreError
+from serving.store.risks import Risks
+from serving.store.tables import assessments, idempotency_keys, prediction_heads, predictions
+
+__all__ = ["Draft", "Key", "Outcome", "Store", "StoreError", "Stored", "new_id"]
 
 # How long a repeated Idempotency-Key gets the stored answer.
 KEY_LIFE = timedelta(hours=24)
 # Crockford's base 32: its digits sort as the numbers do, and none is mistaken for another.
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(f"pred_[{_DIGITS}]{{26}}")
-
-
-class StoreError(JianweiError):
-    """The database cannot be reached, or did not take what was to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +60,19 @@ def new_id(now: datetime) -> str:
     return "pred_" + "".join(_DIGITS[(number >> shift) & 31] for shift in range(125, -5, -5))
 
 
-class Store:
-    """The database at a SQLAlchemy URL, brought to the newest schema on opening; safe from several threads."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A draft that was assessed in its context: the prediction to store, and what is looked for later."""
 
-    def __init__(self, url: str) -> None:
-        """`url` as SQLAlchemy writes it, postgresql:// included. Raises StoreError where it cannot be opened."""
-        with _refused():
-            migrate(url)
-            self._engine = open_engine(url)
-        # SQLite has one writer at a time, and its own waiting is a sleep: queue here instead.
-        self._writing = threading.Lock() if self._engine.dialect.name == "sqlite" else None
+    stored: Stored
+    risk: Risk
+    department: str | None
+    policy: str
+    arm: str
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._engine.dispose()
 
-    def ping(self) -> None:
-        """Raise StoreError unless the database answers."""
-        with self._read() as connection:
-            connection.execute(select(predictions.c.id).limit(1))
+class Store(Risks):
+    """Answers written before they are given, and what became of them."""
 
     def save(self, rows: Sequence[Stored], answer: str, key: Key | None = None) -> str:
         """Write predictions in one transaction and return what to answer once it is on disk.
@@ -99,6 +92,46 @@ class Store:
             stored = self.recall(key)
             return answer if stored is None else stored
         return answer
+
+    def save_assessed(
+        self,
+        drafts: Sequence[Draft],
+        settle: Callable[[int, Context], Outcome],
+        answer: Callable[[Sequence[Stored]], str],
+        *,
+        policy: Policy,
+        salt: str,
+        key: Key | None = None,
+    ) -> tuple[str, list[Outcome]]:
+        """Gather each draft's context, have it assessed (`settle`, by the draft's place), and write all of it at once.
+
+        Returns what to answer and what was written; nothing where another request with the same key was first.
+        `policy` rules history and bursts. Raises as `save` does and what `settle` raises; then nothing was written.
+        """
+        outcomes = []
+        try:
+            with self._write() as connection:
+                if key is not None:
+                    _claim(connection, key, "")
+                customers = [customer_hash(salt, one.customer) for one in drafts]
+                lock(connection, drafts, customers)
+                for at, (draft, customer) in enumerate(zip(drafts, customers, strict=True)):
+                    gathered = gather(connection, draft, customer, policy)
+                    outcome = settle(at, gathered.context)
+                    _insert(connection, outcome.stored)
+                    _insert_assessment(connection, draft, gathered, outcome)
+                    outcomes.append(outcome)
+                text = answer([one.stored for one in outcomes])
+                if key is not None:
+                    here = idempotency_keys.c.key == key.key
+                    connection.execute(update(idempotency_keys).where(here).values(answer=text))
+        except _KeyTaken:
+            assert key is not None  # noqa: S101  only a key can be taken
+            stored = self.recall(key)
+            if stored is None:  # it grew old in between
+                return self.save_assessed(drafts, settle, answer, policy=policy, salt=salt, key=key)
+            return stored, []
+        return text, outcomes
 
     def recall(self, key: Key) -> str | None:
         """The answer stored under a key in the last 24 hours; raises Conflict where the body was another."""
@@ -122,21 +155,6 @@ class Store:
             if found is not None:
                 return str(found)
         raise NotFound("there is no prediction of this id")
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with _refused(), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with _refused(), self._engine.connect().execution_options(**{WRITES: True}) as connection:
-            if self._writing is None:
-                with connection.begin():
-                    yield connection
-            else:
-                with self._writing, connection.begin():
-                    yield connection
 
 
 class _KeyTaken(Exception):
@@ -170,15 +188,32 @@ def _insert(connection: Connection, row: Stored) -> None:
     connection.execute(insert(prediction_heads), heads)
 
 
+def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered, outcome: Outcome) -> None:
+    arrival, risk = draft.arrival, outcome.risk
+    values = {
+        "prediction_id": outcome.stored.id,
+        "at": arrival.at,
+        "ticket_id": draft.ticket_id,
+        "counted": gathered.counted,
+        "customer": gathered.customer,
+        "category": arrival.category,
+        "label": draft.label,
+        "product": arrival.product,
+        "business_line": draft.business_line,
+        "issue_id": gathered.placement.issue_id,
+        "vector": arrival.vector,
+        "inputs": draft.inputs,
+        "context": gathered.context.model_dump_json(),
+        "level": risk.level,
+        "severity": risk.severity,
+        "department": outcome.department,
+        "respond_by": risk.respond_by,
+        "resolve_by": risk.resolve_by,
+        "policy": outcome.policy,
+        "arm": outcome.arm,
+    }
+    connection.execute(insert(assessments), values)
+
+
 def _oldest() -> datetime:
     return datetime.now(UTC) - KEY_LIFE
-
-
-@contextmanager
-def _refused() -> Iterator[None]:
-    """SQLAlchemy's errors as StoreError, without their text: it quotes the values, complaints among them."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        cause = type(getattr(error, "orig", None) or error).__name__
-        raise StoreError(f"the database failed ({cause})") from None

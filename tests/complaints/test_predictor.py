@@ -75,7 +75,7 @@ def test_risk_sees_prediction_text_and_context(predictor: Predictor) -> None:
         created_at=datetime(2026, 3, 15, 2, 0, tzinfo=UTC),
     )
     risk = predictor.predict([complaint])[0].risk
-    assert {"threat", "safety", "social", "vip", "followers_100k"} <= {r.code for r in risk.reasons}
+    assert {"public", "safety", "social", "vip", "followers_100k"} <= {r.code for r in risk.reasons}
     assert (risk.level, risk.propagation.label) == ("high", "high")
     assert risk.respond_by is not None
     assert risk.respond_by.isoformat() == "2026-03-15T10:10:00+08:00"

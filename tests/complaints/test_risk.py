@@ -98,18 +98,18 @@ def test_the_graded_examples(
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("再不处理我就曝光你们", "threat"),
+        ("再不处理我就曝光你们", "public"),
         ("我要打12315", "regulator"),
         ("已经向消协反映", "regulator"),
         ("只能去法院起诉", "lawsuit"),
         ("小区业主们都气坏了", "group"),
         ("孩子烫伤住院", "injury"),
-        ("没有办法,只能曝光", "threat"),
-        ("不会曝光?我偏要曝光", "threat"),
-        ("别以为我不会曝光", "threat"),
-        ("不得不曝光你们", "threat"),
-        ("视频我已经发到抖音了", "public"),
-        ("照片都上热搜了", "public"),
+        ("没有办法,只能曝光", "public"),
+        ("不会曝光?我偏要曝光", "public"),
+        ("别以为我不会曝光", "public"),
+        ("不得不曝光你们", "public"),
+        ("视频我已经发到抖音了", "published"),
+        ("照片都上热搜了", "published"),
         ("记者采访过我们了", "media"),
     ],
 )
@@ -142,13 +142,13 @@ def test_negated_keywords_and_other_senses_do_not(policy: Policy, text: str) -> 
 
 @pytest.mark.parametrize("text", ["再不退款我就发微博", "我要发抖音", "准备发到网上", "不然直播"])
 def test_what_is_only_intended_is_not_yet_public(policy: Policy, text: str) -> None:
-    assert "public" not in codes(judge(policy, text))
-    assert "threat" in codes(judge(policy, text))
+    assert "published" not in codes(judge(policy, text))
+    assert "public" in codes(judge(policy, text))
 
 
 @pytest.mark.parametrize("text", ["我要直播你们,直播间里全是假货", "手机拍照曝光过度,我要曝光"])
 def test_another_sense_nearby_does_not_excuse_a_threat(policy: Policy, text: str) -> None:
-    assert "threat" in codes(judge(policy, text))
+    assert "public" in codes(judge(policy, text))
 
 
 @pytest.mark.parametrize("text", ["订单号20240315001没发货", "多扣了3150元", "密码123456被盗"])
@@ -161,13 +161,13 @@ def test_a_reason_names_its_words_and_where_they_stand(policy: Policy) -> None:
     cleaned = clean(f"{title}\n{text}").text
     risk = assess(policy, Complaint(title=title, text=text), cleaned, {}, CALM)
     found = {r.code: text[r.start : r.end] for r in risk.reasons if r.field == "text"}
-    assert found["threat"] == "記者"
+    assert found["public"] == "記者"
     assert found["safety"] == "起火"
     assert found["people_100"] == "一百多戶"
     assert found["amount_100k"] == "３０００元"
     assert all(r.detail for r in risk.reasons)
     titled = assess(policy, Complaint(title="找记者", text="坏了"), "找记者 坏了", {}, CALM)
-    assert [(r.field, r.start, r.end) for r in titled.reasons if r.code == "threat"] == [("title", 1, 3)]
+    assert [(r.field, r.start, r.end) for r in titled.reasons if r.code == "public"] == [("title", 1, 3)]
 
 
 # ---- other conditions
@@ -181,7 +181,7 @@ def test_a_reason_names_its_words_and_where_they_stand(policy: Policy) -> None:
         ({"category": "service.repeat"}, "handling"),
         ({"sentiment": "angry"}, "angry"),
         ({"channel": "weibo"}, "social"),
-        ({"public": True}, "public"),
+        ({"public": True}, "published"),
         ({"vip": True}, "vip"),
         ({"verified": True}, "verified"),
         ({"followers": 10_000}, "followers_10k"),
@@ -237,8 +237,8 @@ def test_a_label_that_the_model_doubts_meets_no_rule(policy: Policy) -> None:
 def test_a_parent_in_a_rule_stands_for_its_leaves(policy: Policy) -> None:
     rule = policy.rules[0].model_copy(update={"keywords": (), "public": False, "labels": {"category": ("privacy",)}})
     small = policy.model_copy(update={"rules": (rule,)})
-    assert codes(judge(small, "x", category="privacy.leak")) == {"public"}
-    assert codes(judge(small, "x", category="privacy")) == {"public"}
+    assert codes(judge(small, "x", category="privacy.leak")) == {"published"}
+    assert codes(judge(small, "x", category="privacy")) == {"published"}
     assert codes(judge(small, "x", category="process.slow")) == set()
 
 

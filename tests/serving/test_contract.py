@@ -20,7 +20,14 @@ SETTINGS = hypothesis_settings(
 OPERATIONS = [
     ("POST", "/v1/predictions"),
     ("POST", "/v1/predictions:batch"),
+    ("POST", "/v1/predictions/{prediction_id}/observations"),
+    ("POST", "/v1/predictions/{prediction_id}/risk"),
+    ("POST", "/v1/alerts/{alert_id}/decision"),
     ("GET", "/v1/predictions/{prediction_id}"),
+    ("GET", "/v1/predictions/{prediction_id}/risk"),
+    ("GET", "/v1/alerts"),
+    ("GET", "/v1/alerts/{alert_id}"),
+    ("GET", "/v1/policy"),
     ("GET", "/v1/taxonomy"),
     ("GET", "/v1/model"),
     ("GET", "/health/live"),
@@ -29,7 +36,7 @@ OPERATIONS = [
 ]
 # What has no body cannot be wrong in a way that is not simply another address.
 CASES = [(*one, GenerationMode.POSITIVE) for one in OPERATIONS] + [
-    (*one, GenerationMode.NEGATIVE) for one in OPERATIONS[:2]
+    (*one, GenerationMode.NEGATIVE) for one in OPERATIONS if one[0] == "POST"
 ]
 
 
@@ -44,8 +51,10 @@ def test_it_keeps_its_word(service: httpx.Client, method: str, path: str, mode: 
     @given(case=operation.as_strategy(generation_mode=mode))
     @SETTINGS
     def check(case: Any) -> None:
-        # Which heads there are, the model says, not the document.
-        named = isinstance(case.body, dict) and "heads" in (case.body.get("options") or {})
+        # Which heads there are, the model says, not the document; nor can that say which years there are.
+        named = isinstance(case.body, dict) and (
+            "heads" in (case.body.get("options") or {}) or {"created_at", "at"} & set(case.body)
+        )
         excluded = [*always, positive_data_acceptance] if named else always
         case.call_and_validate(
             base_url=str(service.base_url),

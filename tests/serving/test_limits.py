@@ -108,12 +108,12 @@ class Gated:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._predictor, name)
 
-    def predict(self, complaints: list[Any], **options: Any) -> Any:
+    def read(self, complaints: list[Any], **options: Any) -> Any:
         self.asked.append(complaints[0].text)
         if complaints[0].text == "boom":
             raise RuntimeError("secret: 空调")
         assert self.go.wait(20)
-        return self._predictor.predict(complaints, **options)
+        return self._predictor.read(complaints, **options)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import jsonschema
 import orjson
 import pytest
 
-from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 
 URL = "/v1/predictions"
@@ -40,9 +39,12 @@ def test_answer_has_the_promised_shape(service: httpx.Client, home: Path) -> Non
         "title": "空调不制冷",
         "channel": "weibo",
         "created_at": "2026-03-01T09:30:00+08:00",
-        "customer": {"id": "C1", "vip": True, "followers": 20000},
+        "customer": {"id": "C1", "vip": True, "verified": False, "followers": 20000},
         "region": "上海",
         "product": "空调",
+        "business_line": "家电",
+        "public": False,
+        "complex": False,
         "options": {"heads": ["category", "sentiment"], "top_k": 2, "explain": True},
     }
     response = service.post(URL, json=sent)
@@ -58,10 +60,9 @@ def test_answer_has_the_promised_shape(service: httpx.Client, home: Path) -> Non
     assert len(answer["heads"]["category"]["top_k"]) == 2
     assert answer["heads"]["category"]["label"] == "quality.defect"
     assert {note["code"] for note in answer["risk"]["reasons"]} >= {"public", "vip", "followers_10k", "social"}
-    minutes = Policy.load().severities[answer["risk"]["level"]].respond_minutes
-    assert datetime.fromisoformat(answer["risk"]["respond_by"]) == datetime(2026, 3, 1, 1, 30, tzinfo=UTC) + timedelta(
-        minutes=minutes
-    )
+    assert (answer["risk"]["level"], answer["risk"]["upgraded_from"]) == ("high", "medium")  # a VIP
+    assert answer["risk"]["respond_by"] == "2026-03-01T09:40:00+08:00"
+    assert all(sent[one["field"]][one["start"] : one["end"]] for one in answer["risk"]["reasons"] if one["field"])
     assert all(sent["text"][one["start"] : one["end"]] for one in answer["evidence"])
 
     [(request, kept)] = rows(home, "SELECT request, response FROM predictions WHERE id = ?", answer["id"])

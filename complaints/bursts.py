@@ -1,0 +1,250 @@
+"""One complaint after another: joined to an issue, counted, and where it fills a window, an alert.
+
+`place` is the whole algorithm; what it needs to remember is behind `State`: the store keeps it for the service,
+`Memory` for replays and simulations. One alert a burst: while its window is still unusual, and for the cooldown after
+that, further complaints of the issue are members of it and raise no other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Literal, Protocol
+
+from complaints.concentration import (
+    HOUR,
+    Alarm,
+    Vector,
+    alarm,
+    fullest,
+    nearest,
+    same_hours,
+    unpack,
+)
+from complaints.policy import Burst
+from complaints.worktime import Calendar
+
+Status = Literal["open", "accepted", "rejected"]
+
+# A single complaint leads an issue for so long; one that others joined for as long as the baseline looks back.
+LONE = timedelta(days=1)
+# Leaders that a complaint is compared with, the most recent first: beyond that it takes longer than the model does.
+MOST_LEADERS = 1000
+# Cosines of stored vectors are off by that much.
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complaint as issues see it; `counted` False where its ticket was counted before."""
+
+    at: datetime
+    category: str
+    product: str
+    space: str
+    vector: bytes
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A burst of one issue: `since` its window began, `opened_at` it was told, `last_at` it was last unusual."""
+
+    id: str
+    issue_id: str
+    category: str
+    product: str
+    reason: str
+    since: datetime
+    opened_at: datetime
+    last_at: datetime
+    members: int
+    count: int
+    expected: float | None
+    growth: float | None
+    p: float | None
+    status: Status = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a complaint went: its issue, the alert it belongs to, and whether it opened it."""
+
+    issue_id: str
+    alert: Alert | None
+    opened: bool
+
+    @property
+    def burst(self) -> int:
+        """Complaints in the burst so far; 0 outside bursts, and where a person said that it is none."""
+        return 0 if self.alert is None or self.alert.status == "rejected" else self.alert.members
+
+
+class State(Protocol):
+    """What is remembered of issues."""
+
+    def leaders(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+        """Issues of the same category, product and space that are still led, with their leaders' vectors."""
+
+    def begin(self, issue_id: str, arrival: Arrival) -> None:
+        """A new issue, led by this complaint."""
+
+    def join(self, issue_id: str, at: datetime) -> None:
+        """Count one more complaint of an issue."""
+
+    def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
+        """Times of counted complaints of an issue, after < time < before, in order, without the present one."""
+
+    def hours(self, issue_id: str) -> dict[int, int]:
+        """Hours since 1970 -> counted complaints of an issue."""
+
+    def since(self, space: str) -> datetime | None:
+        """When the first issue of this space began."""
+
+    def alert(self, issue_id: str, at: datetime, window: timedelta, cooldown: timedelta) -> Alert | None:
+        """The alert whose since - window to last_at + cooldown holds `at`, the latest of several."""
+
+    def open(self, alert: Alert) -> None:
+        """Remember a new alert."""
+
+    def extend(self, alert: Alert) -> None:
+        """Remember an alert's members and last_at."""
+
+
+def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> Placement:
+    """Join a complaint to an issue, and say which burst it belongs to or begins."""
+    leaders = state.leaders(arrival, burst)
+    at = nearest(unpack(arrival.vector), [vector for _, vector in leaders], burst.similarity - _ROUNDING)
+    if at is None:
+        issue_id = _issue_id(arrival)
+        state.begin(issue_id, arrival)
+    else:
+        issue_id = leaders[at][0]
+    window, cooldown = timedelta(minutes=burst.window_minutes), timedelta(minutes=burst.cooldown_minutes)
+    current = state.alert(issue_id, arrival.at, window, cooldown)
+    if not arrival.counted:
+        return Placement(issue_id, current, False)
+    times = state.times(issue_id, arrival.at - window, arrival.at + window)
+    state.join(issue_id, arrival.at)
+    insort(times, arrival.at)
+    found = _alarm(state, issue_id, arrival, times, burst, calendar)
+    if current is not None:
+        last = max(current.last_at, arrival.at) if found is not None else current.last_at
+        current = replace(current, members=current.members + 1, last_at=last)
+        state.extend(current)
+        return Placement(issue_id, current, False)
+    if found is None:
+        return Placement(issue_id, None, False)
+    opened = Alert(
+        id=_alert_id(issue_id, arrival.at),
+        issue_id=issue_id,
+        category=arrival.category,
+        product=arrival.product,
+        reason=found.reason,
+        since=times[max(0, bisect_right(times, arrival.at) - found.count)],
+        opened_at=arrival.at,
+        last_at=arrival.at,
+        members=found.count,
+        count=found.count,
+        expected=found.expected,
+        growth=found.growth,
+        p=found.p,
+    )
+    state.open(opened)
+    return Placement(issue_id, opened, True)
+
+
+def _alarm(
+    state: State, issue_id: str, arrival: Arrival, times: list[datetime], burst: Burst, calendar: Calendar
+) -> Alarm | None:
+    count = fullest(times, arrival.at, timedelta(minutes=burst.window_minutes))
+    if count < min(burst.least, burst.count):
+        return None
+    baseline = same_hours(state.hours(issue_id), arrival.at, state.since(arrival.space), burst, calendar)
+    return alarm(burst, count, baseline)
+
+
+def _issue_id(arrival: Arrival) -> str:
+    """The same for the same complaint, so that a replay names the same issues."""
+    parts = (arrival.space, arrival.category, arrival.product, arrival.at.isoformat())
+    return "issue_" + sha256("\0".join(parts).encode() + arrival.vector).hexdigest()[:32]
+
+
+def _alert_id(issue_id: str, at: datetime) -> str:
+    return "alert_" + sha256(f"{issue_id}\0{at.isoformat()}".encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class _Led:
+    vector: Vector
+    members: int
+    last_at: datetime
+
+
+class Memory:
+    """A `State` that forgets when the program ends."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[str, Alert] = {}
+        self._issues: dict[tuple[str, str, str], dict[str, _Led]] = defaultdict(dict)
+        self._led: dict[str, _Led] = {}
+        self._times: dict[str, list[datetime]] = defaultdict(list)
+        self._hours: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        self._since: dict[str, datetime] = {}
+
+    def leaders(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+        """As `State`."""
+        issues = self._issues[arrival.category, arrival.product, arrival.space]
+        lone, joined = arrival.at - LONE, arrival.at - timedelta(days=burst.baseline_days)
+        fresh = [
+            (one.last_at, issue_id)
+            for issue_id, one in issues.items()
+            if one.last_at >= (joined if one.members > 1 else lone)
+        ]
+        return [(issue_id, issues[issue_id].vector) for _, issue_id in sorted(fresh, reverse=True)[:MOST_LEADERS]]
+
+    def begin(self, issue_id: str, arrival: Arrival) -> None:
+        """As `State`."""
+        led = _Led(unpack(arrival.vector), 0, arrival.at)
+        self._issues[arrival.category, arrival.product, arrival.space][issue_id] = self._led[issue_id] = led
+        self._since[arrival.space] = min(self._since.get(arrival.space, arrival.at), arrival.at)
+
+    def join(self, issue_id: str, at: datetime) -> None:
+        """As `State`."""
+        led = self._led[issue_id]
+        led.members, led.last_at = led.members + 1, max(led.last_at, at)
+        insort(self._times[issue_id], at)
+        self._hours[issue_id][int(at.timestamp() // HOUR)] += 1
+
+    def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
+        """As `State`."""
+        return [at for at in self._times[issue_id][bisect_right(self._times[issue_id], after) :] if at < before]
+
+    def hours(self, issue_id: str) -> dict[int, int]:
+        """As `State`."""
+        return self._hours[issue_id]
+
+    def since(self, space: str) -> datetime | None:
+        """As `State`."""
+        return self._since.get(space)
+
+    def alert(self, issue_id: str, at: datetime, window: timedelta, cooldown: timedelta) -> Alert | None:
+        """As `State`."""
+        mine = [
+            one
+            for one in self.alerts.values()
+            if one.issue_id == issue_id and one.since - window <= at <= one.last_at + cooldown
+        ]
+        return max(mine, key=lambda one: one.opened_at, default=None)
+
+    def open(self, alert: Alert) -> None:
+        """As `State`."""
+        self.alerts[alert.id] = alert
+
+    def extend(self, alert: Alert) -> None:
+        """As `State`."""
+        self.alerts[alert.id] = alert

@@ -1,0 +1,178 @@
+"""Near-identical complaints that come too many at a time: which belong together, and when they are a burst.
+
+Each complaint joins the most similar *issue* (a cluster led by its first complaint) of the same category and product,
+or begins one. An issue bursts when the window holds `count` complaints, unless its seasonal baseline says that so many
+are usual; or when it holds `growth` times the baseline and an exact test says that this is not chance.
+
+Everything depends on the complaints' own times and their order, nothing on the clock: the same complaints in the same
+order give the same bursts. Nothing here is stored; `serving.store` keeps the state, so that several replicas agree.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from complaints.policy import Burst
+from complaints.worktime import Calendar
+
+Vector = npt.NDArray[np.float32]
+
+HOUR = 3600
+# Vectors are kept as 16-bit floats: a kilobyte each, and a cosine that is off by less than 0.001.
+STORED = np.float16
+# Where the model gives no vectors: so many buckets for pairs of characters.
+_BUCKETS = 512
+_LONGEST_PRODUCT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is usual: `count` complaints of an issue in `windows` earlier windows of the same length and kind of day."""
+
+    count: int
+    windows: int
+
+    @property
+    def expected(self) -> float | None:
+        """Complaints a window; None where nothing is known."""
+        return self.count / self.windows if self.windows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Why a window is a burst; `growth` and `p` are None where no baseline was known."""
+
+    reason: Literal["count", "growth"]
+    count: int
+    expected: float | None
+    growth: float | None
+    p: float | None
+
+
+def product_key(product: str | None) -> str:
+    """A product's name as issues are told apart by: case, width, spaces and control characters do not count."""
+    folded = unicodedata.normalize("NFKC", product or "").casefold()
+    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")[:_LONGEST_PRODUCT]
+
+
+def lexical(text: str) -> Vector:
+    """A vector (512,) of length 1 from a text's pairs of characters, for models that give none."""
+    counts = np.zeros(_BUCKETS, dtype=np.float32)
+    for pair in zip(f" {text}", f"{text} ", strict=True):
+        digest = blake2b("".join(pair).encode("utf-8", "surrogatepass"), digest_size=4).digest()
+        counts[int.from_bytes(digest, "big") % _BUCKETS] += 1
+    return (np.sqrt(counts) / np.linalg.norm(np.sqrt(counts))).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def pack(vector: Vector) -> bytes:
+    """A vector as it is stored."""
+    return vector.astype(STORED).tobytes()
+
+
+def unpack(stored: bytes) -> Vector:
+    """A stored vector at length 1 again; live and replayed complaints are both compared by it."""
+    vector = np.frombuffer(stored, dtype=STORED).astype(np.float32)
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
+
+
+def nearest(vector: Vector, leaders: Sequence[Vector], least: float) -> int | None:
+    """Which leader a complaint is most like, the earlier of equals; None where none reaches the cosine `least`."""
+    if not leaders:
+        return None
+    cosines = np.stack(leaders) @ vector
+    best = int(np.argmax(cosines))
+    return best if float(cosines[best]) >= least else None
+
+
+def fullest(times: Sequence[datetime], at: datetime, window: timedelta) -> int:
+    """The most complaints in any window (end - window, end] that holds one at `at`; `times` include it, in order.
+
+    Complaints may arrive late: one that fills a window which ends after it counts there.
+    """
+    best = start = 0
+    for end, last in enumerate(times):
+        while times[start] <= last - window:
+            start += 1
+        if at <= last < at + window:
+            best = max(best, end - start + 1)
+    return best
+
+
+def same_hours(
+    hours: dict[int, int], at: datetime, since: datetime | None, burst: Burst, calendar: Calendar
+) -> Baseline:
+    """The seasonal baseline: the window of `at`, on earlier days of the same kind (working or not).
+
+    `hours`: hours since 1970 -> complaints of the issue; an hour that a window cuts counts in proportion. `since`: when
+    the store began to know; days before it are not counted, neither as days nor as days without complaints.
+    """
+    window = timedelta(minutes=burst.window_minutes)
+    kind = _works(calendar, at)
+    total, windows = 0.0, 0
+    for days in range(1, burst.baseline_days + 1):
+        end = at - timedelta(days=days)
+        if end > at - window:
+            continue
+        if since is None or end - window < since:
+            break
+        if _works(calendar, end) == kind:
+            windows += 1
+            total += _between(hours, (end - window).timestamp(), end.timestamp())
+    return Baseline(round(total), windows if windows >= burst.baseline_least else 0)
+
+
+def alarm(burst: Burst, count: int, baseline: Baseline) -> Alarm | None:
+    """Whether `count` complaints in a window are a burst, and why."""
+    expected = baseline.expected
+    growth = None if expected is None else count / expected if expected > 0 else math.inf
+    unusual = growth is None or growth >= burst.growth
+    p = excess(count, baseline) if growth is not None and count >= burst.least else None
+    if count >= burst.count and unusual:
+        return Alarm("count", count, expected, growth, p)
+    if count >= burst.least and growth is not None and unusual and p is not None and p <= burst.significance:
+        return Alarm("growth", count, expected, growth, p)
+    return None
+
+
+def excess(count: int, baseline: Baseline) -> float:
+    """P(at least `count` of all) if the window's rate were the baseline's: an exact test for small counts.
+
+    Given `count` now and b in n earlier windows, the present share of count + b is binomial with 1 / (n + 1)
+    (Przyborowski & Wilenski 1940); the baseline's own uncertainty is in it, so few earlier counts prove little.
+    """
+    total, share = count + baseline.count, 1 / (baseline.windows + 1)
+    if share >= 1:
+        return 1.0
+    logs = [
+        math.lgamma(total + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(total - k + 1)
+        + k * math.log(share)
+        + (total - k) * math.log1p(-share)
+        for k in range(count, total + 1)
+    ]
+    return min(1.0, math.fsum(math.exp(x) for x in logs))
+
+
+def _works(calendar: Calendar, moment: datetime) -> bool:
+    local = calendar.local(moment)
+    return calendar.works((local or moment).date())[0]
+
+
+def _between(hours: dict[int, int], start: float, end: float) -> float:
+    """Complaints from `start` to `end`, in seconds since 1970."""
+    return sum(
+        hours[hour] * (min(end, (hour + 1) * HOUR) - max(start, hour * HOUR)) / HOUR
+        for hour in range(int(start // HOUR), int(end // HOUR) + 1)
+        if hour in hours
+    )

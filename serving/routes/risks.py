@@ -1,0 +1,136 @@
+"""After the answer: what was observed, what a person says, and the risk as it stands now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from complaints.records import Observation
+from serving.assessing import assess_again, complaint_of, in_force
+from serving.policies import Refusal, Ruling
+from serving.problems import documented
+from serving.routes.body import JsonRoute
+from serving.routes.risk_schemas import (
+    ObservationIn,
+    ObservationOut,
+    PoliciesOut,
+    PolicyUsedOut,
+    RefusalOut,
+    RiskOut,
+    RulingOut,
+    VerdictIn,
+    VerdictOut,
+)
+from serving.service import InService, Service
+from serving.store.risks import Verdict
+
+router = APIRouter(prefix="/v1", tags=["risk"], route_class=JsonRoute)
+
+
+@router.get(
+    "/predictions/{prediction_id}/risk", summary="A risk as it stands now", responses=documented(401, 404, 500, 503)
+)
+async def find(prediction_id: str, service: InService) -> RiskOut:
+    """Assessed again from what the model said then, by the policy in force now and all that was observed since."""
+    return await service.stored(lambda: _risk(service, prediction_id))
+
+
+@router.post(
+    "/predictions/{prediction_id}/observations",
+    status_code=201,
+    summary="Report what was seen in public",
+    responses=documented(400, 401, 404, 413, 415, 422, 500, 503),
+)
+async def observe(prediction_id: str, body: ObservationIn, service: InService) -> RiskOut:
+    """Reads, reposts, comments and likes so far move the propagation index; the new risk is answered.
+
+    The more is seen, the higher the index; little seen after a long time lowers it. The prediction that was given
+    stays as it was.
+    """
+    now = datetime.now(UTC)
+
+    def keep() -> RiskOut:
+        calendar = service.policies.control.policy.calendar
+        at = calendar.local(body.at) if body.at is not None else now
+        counts = body.model_dump(include={"reads", "reposts", "comments", "likes"})
+        service.store.observe(prediction_id, Observation(at=at or now, **counts), body.actor, now)
+        return _risk(service, prediction_id)
+
+    return await service.stored(keep)
+
+
+@router.post(
+    "/predictions/{prediction_id}/risk",
+    status_code=201,
+    summary="Confirm or overrule a suggested level",
+    responses=documented(400, 401, 404, 413, 415, 422, 500, 503),
+)
+async def judge(prediction_id: str, body: VerdictIn, service: InService) -> RiskOut:
+    """The level is a suggestion until a person confirms it. Every verdict is kept; the last one holds."""
+    now = datetime.now(UTC)
+
+    def keep() -> RiskOut:
+        before = _risk(service, prediction_id)
+        verdict = Verdict(before.risk.level, body.level, before.policy.version, body.actor, body.note, now)
+        service.store.judge(prediction_id, verdict)
+        return _risk(service, prediction_id)
+
+    return await service.stored(keep)
+
+
+@router.get("/policy", summary="The policies that assess risks", responses=documented(401, 500, 503))
+async def policy(request: Request, service: InService) -> PoliciesOut:
+    """The policy in force and the one on trial; and why a changed file did not come into force, if it did not."""
+    policies, taxonomy = service.policies, service.model(request).predictor.taxonomy
+
+    def told(ruling: Ruling) -> RulingOut:
+        refusal: Refusal | None = policies.refusals.get(ruling.arm)
+        return RulingOut(
+            name=ruling.policy.name,
+            version=ruling.identity,
+            digest=ruling.policy.digest,
+            since=ruling.since,
+            refused=RefusalOut(**asdict(refusal)) if refusal is not None else None,
+            unfit=ruling.policy.unfit(taxonomy),
+        )
+
+    return PoliciesOut(
+        control=told(policies.control),
+        pilot=told(policies.pilot) if policies.pilot is not None else None,
+        pilot_share=service.settings.pilot_share,
+        pilot_lines=list(service.settings.pilot_lines),
+    )
+
+
+def _risk(service: Service, prediction_id: str) -> RiskOut:
+    control = service.policies.control.policy
+    stored = service.store.assessed(prediction_id, control)
+    ruling = service.policies.choose(complaint_of(stored).business_line)
+    risk = assess_again(ruling.policy, stored, stored.context)
+    return RiskOut(
+        prediction_id=prediction_id,
+        ticket_id=stored.ticket_id,
+        policy=PolicyUsedOut(name=ruling.policy.name, version=ruling.identity, arm=ruling.arm),
+        level=in_force(stored, risk.level),
+        decided=bool(stored.verdicts),
+        given=stored.level,
+        alike_before=stored.context.alike_before,
+        burst=stored.context.burst,
+        risk=risk,
+        observations=[ObservationOut(**one.model_dump()) for one in stored.observations],
+        verdicts=[
+            VerdictOut(
+                suggested=one.suggested,
+                level=one.level,
+                confirmed=one.level == one.suggested,
+                policy_version=one.policy,
+                actor=one.actor,
+                note=one.note,
+                given_at=one.given_at,
+            )
+            for one in stored.verdicts
+        ],
+    )

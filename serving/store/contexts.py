@@ -1,0 +1,208 @@
+"""What the store knows of a complaint beyond its text, gathered and written in the transaction that stores it.
+
+Replicas agree because the database decides: complaints of one category and product, and those of one customer, are
+taken one after another (an advisory lock on PostgreSQL, the one writer on SQLite), whichever replica they came to.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, true, update
+
+from complaints.bursts import LONE, MOST_LEADERS, Alert, Arrival, Placement, place
+from complaints.concentration import HOUR, Vector, unpack
+from complaints.policy import Burst, History, Policy
+from complaints.records import Context
+from serving.store.tables import alerts, assessments, issue_hours, issues, salts
+
+_CUSTOMERS = "customers"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A complaint that was read but not yet assessed; `customer` as the caller numbers them, `inputs` JSON text."""
+
+    arrival: Arrival
+    ticket_id: str | None
+    customer: str | None
+    label: str
+    business_line: str | None
+    inputs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The context of a draft, and where it went."""
+
+    context: Context
+    placement: Placement
+    counted: bool
+    customer: str | None
+
+
+def lock(connection: Connection, drafts: Sequence[Draft], customers: Sequence[str | None]) -> None:
+    """Wait until nobody else places complaints of the same kinds or customers; in one order, so that none deadlock."""
+    if connection.dialect.name != "postgresql":
+        return  # SQLite has one writer
+    names = {f"{one.arrival.category}\0{one.arrival.product}" for one in drafts}
+    names |= {f"customer\0{one}" for one in customers if one is not None}
+    names |= {f"ticket\0{one.ticket_id}" for one in drafts if one.ticket_id is not None}
+    keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True) for name in names})
+    for key in keys:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def gather(connection: Connection, draft: Draft, customer: str | None, policy: Policy) -> Gathered:
+    """The context of a complaint, by the store as it stands; counts it in its issue and opens alerts."""
+    arrival = draft.arrival
+    before = draft.ticket_id is not None and (
+        connection.execute(
+            select(assessments.c.prediction_id).where(assessments.c.ticket_id == draft.ticket_id).limit(1)
+        ).first()
+        is not None
+    )
+    if before:
+        arrival = replace(arrival, counted=False)
+    placement = place(Issues(connection, policy), arrival, policy.burst, policy.calendar)
+    alike = _alike(connection, draft, customer, placement.issue_id, policy.history)
+    return Gathered(Context(alike_before=alike, burst=placement.burst), placement, arrival.counted, customer)
+
+
+def _alike(connection: Connection, draft: Draft, customer: str | None, issue_id: str, history: History) -> int:
+    """Earlier complaints of this customer on this subject, other tickets alone."""
+    if customer is None:
+        return 0
+    table, arrival = assessments.c, draft.arrival
+    kind = table.category == arrival.category if history.parent else table.label == draft.label
+    product: ColumnElement[bool] = (
+        or_(table.product == arrival.product, table.product == "") if arrival.product else true()
+    )
+    other = or_(table.ticket_id.is_(None), table.ticket_id != draft.ticket_id) if draft.ticket_id else true()
+    query = (
+        select(func.count())
+        .select_from(assessments)
+        .where(
+            table.customer == customer,
+            table.counted,
+            table.at <= arrival.at,
+            table.at > arrival.at - timedelta(days=history.days),
+            or_(table.issue_id == issue_id, and_(kind, product)),
+            other,
+        )
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def customer_hash(salt: str, customer: str | None) -> str | None:
+    """A customer's number under a secret key: it cannot be guessed back from what is stored."""
+    return None if customer is None else hmac.new(salt.encode(), customer.encode(), sha256).hexdigest()
+
+
+def find_salt(connection: Connection) -> str:
+    """This store's own key of customer hashes, made at the first call; the connection must be one that writes."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x73616C74})
+    found = connection.execute(select(salts.c.value).where(salts.c.name == _CUSTOMERS)).scalar_one_or_none()
+    if found is None:
+        found = secrets.token_hex(32)
+        connection.execute(insert(salts), {"name": _CUSTOMERS, "value": found})
+    return str(found)
+
+
+class Issues:
+    """`complaints.bursts.State` in the database, within one transaction."""
+
+    def __init__(self, connection: Connection, policy: Policy) -> None:
+        self._connection = connection
+        self._policy = policy.version
+
+    def leaders(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+        """As `State`."""
+        table = issues.c
+        joined = arrival.at - timedelta(days=burst.baseline_days)
+        query = (
+            select(table.id, table.leader)
+            .where(
+                table.category == arrival.category,
+                table.product == arrival.product,
+                table.space == arrival.space,
+                table.last_at >= joined,
+                or_(table.members > 1, table.last_at >= arrival.at - LONE),
+            )
+            .order_by(table.last_at.desc(), table.id.desc())
+            .limit(MOST_LEADERS)
+        )
+        return [(row.id, unpack(row.leader)) for row in self._connection.execute(query)]
+
+    def begin(self, issue_id: str, arrival: Arrival) -> None:
+        """As `State`."""
+        values = {
+            "id": issue_id,
+            "category": arrival.category,
+            "product": arrival.product,
+            "space": arrival.space,
+            "leader": arrival.vector,
+            "members": 0,
+            "first_at": arrival.at,
+            "last_at": arrival.at,
+        }
+        self._connection.execute(insert(issues), values)
+
+    def join(self, issue_id: str, at: datetime) -> None:
+        """As `State`."""
+        last = self._connection.execute(select(issues.c.last_at).where(issues.c.id == issue_id)).scalar_one()
+        self._connection.execute(
+            update(issues).where(issues.c.id == issue_id).values(members=issues.c.members + 1, last_at=max(last, at))
+        )
+        hour = int(at.timestamp() // HOUR)
+        here = and_(issue_hours.c.issue_id == issue_id, issue_hours.c.hour == hour)
+        counted = self._connection.execute(update(issue_hours).where(here).values(count=issue_hours.c.count + 1))
+        if counted.rowcount == 0:
+            self._connection.execute(insert(issue_hours), {"issue_id": issue_id, "hour": hour, "count": 1})
+
+    def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
+        """As `State`."""
+        table = assessments.c
+        query = (
+            select(table.at)
+            .where(table.issue_id == issue_id, table.counted, table.at > after, table.at < before)
+            .order_by(table.at)
+        )
+        return list(self._connection.execute(query).scalars())
+
+    def hours(self, issue_id: str) -> dict[int, int]:
+        """As `State`."""
+        query = select(issue_hours.c.hour, issue_hours.c["count"]).where(issue_hours.c.issue_id == issue_id)
+        return {row[0]: row[1] for row in self._connection.execute(query)}
+
+    def since(self, space: str) -> datetime | None:
+        """As `State`."""
+        query = select(func.min(issues.c.first_at)).where(issues.c.space == space)
+        return self._connection.execute(query).scalar_one_or_none()
+
+    def alert(self, issue_id: str, at: datetime, window: timedelta, cooldown: timedelta) -> Alert | None:
+        """As `State`."""
+        table = alerts.c
+        query = (
+            select(alerts)
+            .where(table.issue_id == issue_id, table.since <= at + window, table.last_at >= at - cooldown)
+            .order_by(table.opened_at.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(query).mappings().first()
+        return None if row is None else Alert(**{field: row[field] for field in Alert.__dataclass_fields__})
+
+    def open(self, alert: Alert) -> None:
+        """As `State`."""
+        self._connection.execute(insert(alerts), asdict(alert) | {"policy": self._policy})
+
+    def extend(self, alert: Alert) -> None:
+        """As `State`."""
+        values = {"members": alert.members, "last_at": alert.last_at}
+        self._connection.execute(update(alerts).where(alerts.c.id == alert.id).values(**values))
