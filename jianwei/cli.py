@@ -36,13 +36,17 @@ def serve(
     Example: jianwei serve --port 8080
 
     The first start registers the model that comes with the package as champion. Settings also come from
-    JIANWEI_… variables: HOME, HOST, PORT, API_KEYS, MODEL, POLICY, DATABASE_URL, WORKERS, QUEUE, TIMEOUT, POLL.
+    JIANWEI_… variables: HOME, HOST, PORT, API_KEYS, MODEL, POLICY, PILOT_POLICY, PILOT_SHARE, PILOT_LINES,
+    CUSTOMER_KEY, DATABASE_URL, WORKERS, QUEUE, TIMEOUT, POLL.
     """
     from serving.settings import load_settings
 
     settings = load_settings(host=host, port=port, model=model, home=home)
+    from complaints.policy import Policy
     from jianwei.default_model import ensure_champion
 
+    for policy in filter(None, (settings.policy, settings.pilot_policy)):
+        Policy.load(policy)  # what is wrong with it is said in plain words, before anything starts
     ensure_champion(settings)
     import uvicorn
 

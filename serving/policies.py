@@ -22,6 +22,9 @@ from serving.store.queries import Store
 
 Arm = Literal["control", "pilot"]
 
+# Seconds for which a changed file must stay as it is before it is read.
+SETTLE = 0.1
+
 log = structlog.get_logger()
 
 
@@ -57,11 +60,11 @@ class Policies:
         self._texts: dict[Arm, str] = {}
         self._rulings: dict[Arm, Ruling] = {}
         self.refusals: dict[Arm, Refusal] = {}
+        self._stopped = threading.Event()
         for arm, source in self._sources.items():
             policy = Policy.load(source)
             self._texts[arm] = policy.text
             self._rulings[arm] = self._ruling(policy, arm)
-        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="policies", daemon=True)
 
     def start(self) -> None:
@@ -105,7 +108,7 @@ class Policies:
                 continue  # packaged: it changes with the installation alone
             try:
                 text = path.read_text(encoding="utf-8")
-                if text == self._texts[arm]:
+                if text == self._texts[arm] or self._being_written(path, text):
                     continue
                 self._texts[arm] = text
                 before, after = self._rulings[arm], self._ruling(Policy.parse(text, source), arm)
@@ -119,6 +122,11 @@ class Policies:
                 self._rulings[arm] = after
                 self.refusals.pop(arm, None)
                 log.info("policy_changed", arm=arm, before=before.identity, after=after.identity)
+
+    def _being_written(self, path: Path, text: str) -> bool:
+        """Whether a file still changes: half a policy is not one that a person would answer for."""
+        self._stopped.wait(SETTLE)
+        return path.read_text(encoding="utf-8") != text
 
     def _ruling(self, policy: Policy, arm: Arm) -> Ruling:
         now = datetime.now(UTC)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from complaints.records import Level, Risk
 from serving.routes.schemas import Moment, Whole, _In
@@ -18,7 +19,7 @@ Count = Annotated[Whole, Field(ge=0, le=MOST)]
 
 
 _COUNTS = ("reads", "reposts", "comments", "likes")
-_A_COUNT = {"type": "integer", "minimum": 0, "maximum": MOST}
+_A_COUNT: JsonDict = {"type": "integer", "minimum": 0, "maximum": MOST}
 
 
 class ObservationIn(_In):
