@@ -21,6 +21,7 @@ from complaints.concentration import (
     Vector,
     alarm,
     fullest,
+    joined,
     nearest,
     same_hours,
     unpack,
@@ -30,10 +31,10 @@ from complaints.worktime import Calendar
 
 Status = Literal["open", "accepted", "rejected"]
 
-# A single complaint leads an issue for so long; one that others joined for as long as the baseline looks back.
+# A single complaint is an issue for so long; one that others joined for as long as the baseline looks back.
 LONE = timedelta(days=1)
-# Leaders that a complaint is compared with, the most recent first: beyond that it takes longer than the model does.
-MOST_LEADERS = 1000
+# Issues that a complaint is compared with, the most recent first: beyond that it takes longer than the model does.
+MOST_ISSUES = 500
 # Cosines of stored vectors are off by that much.
 _ROUNDING = 1e-3
 
@@ -87,14 +88,14 @@ class Placement:
 class State(Protocol):
     """What is remembered of issues."""
 
-    def leaders(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
-        """Issues of the same category, product and space that are still led, with their leaders' vectors."""
+    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+        """Issues of the same category, product and space that are still alive, with their mean vectors."""
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
-        """A new issue, led by this complaint."""
+        """A new issue around this complaint, which has not joined it yet."""
 
-    def join(self, issue_id: str, at: datetime) -> None:
-        """Count one more complaint of an issue."""
+    def join(self, issue_id: str, arrival: Arrival) -> None:
+        """Count one more complaint of an issue, and move its centre."""
 
     def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
         """Times of counted complaints of an issue, after < time < before, in order, without the present one."""
@@ -117,19 +118,19 @@ class State(Protocol):
 
 def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> Placement:
     """Join a complaint to an issue, and say which burst it belongs to or begins."""
-    leaders = state.leaders(arrival, burst)
-    at = nearest(unpack(arrival.vector), [vector for _, vector in leaders], burst.similarity - _ROUNDING)
+    centres = state.centres(arrival, burst)
+    at = nearest(unpack(arrival.vector), [centre for _, centre in centres], burst.similarity - _ROUNDING)
     if at is None:
         issue_id = _issue_id(arrival)
         state.begin(issue_id, arrival)
     else:
-        issue_id = leaders[at][0]
+        issue_id = centres[at][0]
     window, cooldown = timedelta(minutes=burst.window_minutes), timedelta(minutes=burst.cooldown_minutes)
     current = state.alert(issue_id, arrival.at, window, cooldown)
     if not arrival.counted:
         return Placement(issue_id, current, False)
     times = state.times(issue_id, arrival.at - window, arrival.at + window)
-    state.join(issue_id, arrival.at)
+    state.join(issue_id, arrival)
     insort(times, arrival.at)
     found = _alarm(state, issue_id, arrival, times, burst, calendar)
     if current is not None:
@@ -179,8 +180,8 @@ def _alert_id(issue_id: str, at: datetime) -> str:
 
 
 @dataclass(slots=True)
-class _Led:
-    vector: Vector
+class _Known:
+    centre: bytes
     members: int
     last_at: datetime
 
@@ -190,33 +191,36 @@ class Memory:
 
     def __init__(self) -> None:
         self.alerts: dict[str, Alert] = {}
-        self._issues: dict[tuple[str, str, str], dict[str, _Led]] = defaultdict(dict)
-        self._led: dict[str, _Led] = {}
+        self._issues: dict[tuple[str, str, str], dict[str, _Known]] = defaultdict(dict)
+        self._known: dict[str, _Known] = {}
         self._times: dict[str, list[datetime]] = defaultdict(list)
         self._hours: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
         self._since: dict[str, datetime] = {}
 
-    def leaders(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
         """As `State`."""
         issues = self._issues[arrival.category, arrival.product, arrival.space]
-        lone, joined = arrival.at - LONE, arrival.at - timedelta(days=burst.baseline_days)
+        lone, long = arrival.at - LONE, arrival.at - timedelta(days=burst.baseline_days)
         fresh = [
             (one.last_at, issue_id)
             for issue_id, one in issues.items()
-            if one.last_at >= (joined if one.members > 1 else lone)
+            if one.last_at >= (long if one.members > 1 else lone)
         ]
-        return [(issue_id, issues[issue_id].vector) for _, issue_id in sorted(fresh, reverse=True)[:MOST_LEADERS]]
+        return [
+            (issue_id, unpack(issues[issue_id].centre)) for _, issue_id in sorted(fresh, reverse=True)[:MOST_ISSUES]
+        ]
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
-        led = _Led(unpack(arrival.vector), 0, arrival.at)
-        self._issues[arrival.category, arrival.product, arrival.space][issue_id] = self._led[issue_id] = led
+        known = _Known(arrival.vector, 0, arrival.at)
+        self._issues[arrival.category, arrival.product, arrival.space][issue_id] = self._known[issue_id] = known
         self._since[arrival.space] = min(self._since.get(arrival.space, arrival.at), arrival.at)
 
-    def join(self, issue_id: str, at: datetime) -> None:
+    def join(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
-        led = self._led[issue_id]
-        led.members, led.last_at = led.members + 1, max(led.last_at, at)
+        known, at = self._known[issue_id], arrival.at
+        known.centre = joined(known.centre, known.members, arrival.vector)
+        known.members, known.last_at = known.members + 1, max(known.last_at, at)
         insort(self._times[issue_id], at)
         self._hours[issue_id][int(at.timestamp() // HOUR)] += 1
 

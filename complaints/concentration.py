@@ -1,8 +1,8 @@
 """Near-identical complaints that come too many at a time: which belong together, and when they are a burst.
 
-Each complaint joins the most similar *issue* (a cluster led by its first complaint) of the same category and product,
-or begins one. An issue bursts when the window holds `count` complaints, unless its seasonal baseline says that so many
-are usual; or when it holds `growth` times the baseline and an exact test says that this is not chance.
+Each complaint joins the most similar *issue* (a cluster with a mean vector) of the same category and product, or begins
+one. An issue bursts when its window holds `growth` times the seasonal baseline and an exact test says that this is not
+chance; while no baseline is known yet, when it holds `count` complaints.
 
 Everything depends on the complaints' own times and their order, nothing on the clock: the same complaints in the same
 order give the same bursts. Nothing here is stored; `serving.store` keeps the state, so that several replicas agree.
@@ -29,8 +29,8 @@ Vector = npt.NDArray[np.float32]
 HOUR = 3600
 # Vectors are kept as 16-bit floats: a kilobyte each, and a cosine that is off by less than 0.001.
 STORED = np.float16
-# Where the model gives no vectors: so many buckets for pairs of characters.
-_BUCKETS = 512
+# So many buckets for pairs of characters.
+_BUCKETS = 256
 _LONGEST_PRODUCT = 200
 
 
@@ -64,8 +64,20 @@ def product_key(product: str | None) -> str:
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")[:_LONGEST_PRODUCT]
 
 
+def fingerprint(text: str, model: Vector | None) -> Vector:
+    """A cleaned text as complaints are told apart by: a vector of length 1, half what the model reads, half wording.
+
+    The model alone finds all complaints of one kind alike, the words alone find one event told by two people unlike;
+    the cosine of two fingerprints is the mean of both. Where the model gives no vector (D,) it is the wording alone.
+    """
+    words = lexical(text)
+    if model is None:
+        return words
+    return np.concatenate([model, words]).astype(np.float32) * np.float32(math.sqrt(0.5))
+
+
 def lexical(text: str) -> Vector:
-    """A vector (512,) of length 1 from a text's pairs of characters, for models that give none."""
+    """A vector (256,) of length 1 from the roots of the counts of a text's pairs of characters."""
     counts = np.zeros(_BUCKETS, dtype=np.float32)
     for pair in zip(f" {text}", f"{text} ", strict=True):
         digest = blake2b("".join(pair).encode("utf-8", "surrogatepass"), digest_size=4).digest()
@@ -79,17 +91,23 @@ def pack(vector: Vector) -> bytes:
 
 
 def unpack(stored: bytes) -> Vector:
-    """A stored vector at length 1 again; live and replayed complaints are both compared by it."""
-    vector = np.frombuffer(stored, dtype=STORED).astype(np.float32)
-    length = float(np.linalg.norm(vector))
-    return vector / length if length > 0 else vector
+    """A stored vector, as live and replayed complaints alike are compared by it."""
+    return np.frombuffer(stored, dtype=STORED).astype(np.float32)
 
 
-def nearest(vector: Vector, leaders: Sequence[Vector], least: float) -> int | None:
-    """Which leader a complaint is most like, the earlier of equals; None where none reaches the cosine `least`."""
-    if not leaders:
+def joined(centre: bytes, members: int, vector: bytes) -> bytes:
+    """The mean vector of an issue of so many members after one more has joined, as it is stored."""
+    mean = unpack(centre)
+    return pack(mean + (unpack(vector) - mean) / np.float32(members + 1))
+
+
+def nearest(vector: Vector, centres: Sequence[Vector], least: float) -> int | None:
+    """Which centre a complaint is most like, the first of equals; None where none reaches the cosine `least`."""
+    if not centres:
         return None
-    cosines = np.stack(leaders) @ vector
+    matrix = np.stack(centres)
+    lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(vector)
+    cosines = matrix @ vector / np.maximum(lengths, np.float32(1e-9))
     best = int(np.argmax(cosines))
     return best if float(cosines[best]) >= least else None
 
@@ -132,16 +150,18 @@ def same_hours(
 
 
 def alarm(burst: Burst, count: int, baseline: Baseline) -> Alarm | None:
-    """Whether `count` complaints in a window are a burst, and why."""
+    """Whether `count` complaints in a window are a burst, and why.
+
+    Where the baseline is known they must exceed it by the policy's factor and beyond chance; where it is not, the
+    policy's count alone speaks.
+    """
     expected = baseline.expected
-    growth = None if expected is None else count / expected if expected > 0 else math.inf
-    unusual = growth is None or growth >= burst.growth
-    p = excess(count, baseline) if growth is not None and count >= burst.least else None
-    if count >= burst.count and unusual:
-        return Alarm("count", count, expected, growth, p)
-    if count >= burst.least and growth is not None and unusual and p is not None and p <= burst.significance:
-        return Alarm("growth", count, expected, growth, p)
-    return None
+    if expected is None:
+        return Alarm("count", count, None, None, None) if count >= burst.count else None
+    growth = count / expected if expected > 0 else math.inf
+    if count < burst.least or growth < burst.growth or (p := excess(count, baseline)) > burst.significance:
+        return None
+    return Alarm("count" if count >= burst.count else "growth", count, expected, growth, p)
 
 
 def excess(count: int, baseline: Baseline) -> float:

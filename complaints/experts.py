@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from complaints.errors import InvalidInput
-from complaints.policy import DIMENSIONS, HIGHEST, LOWEST, Policy
-from complaints.scoring import evaluate
+from complaints.policy import DIMENSIONS, HIGHEST, LOWEST, Fuzzy, Policy
+from complaints.scoring import degrees
 
 COLUMNS = ("round", "expert", "factor", "score")
 FACTORS = (*DIMENSIONS, "propagation")
@@ -120,14 +120,22 @@ def _chi_square_tail(x: float, degrees: int) -> float:
 
 def flips(policy: Policy, weights: dict[str, float]) -> float:
     """Share of all combinations of GRID points whose level other weights would change, under fuzzy evaluation."""
-    scoring = policy.scoring.model_copy(update={"method": "fuzzy"})
-    other = scoring.model_copy(update={"fuzzy": scoring.fuzzy.model_copy(update={"weights": weights})})
-    changed = total = 0
-    for *dimensions, index in itertools.product(GRID, repeat=len(FACTORS)):
-        points: dict[str, float] = dict(zip(DIMENSIONS, dimensions, strict=True))
-        changed += evaluate(scoring, points, index).level != evaluate(other, points, index).level
-        total += 1
-    return changed / total
+    fuzzy = policy.scoring.fuzzy
+    before, after = _levels(fuzzy, fuzzy.weights), _levels(fuzzy, weights)
+    return float((before != after).mean())
+
+
+def _levels(fuzzy: Fuzzy, weights: dict[str, float]) -> npt.NDArray[np.int64]:
+    """Levels (0 low to 2 high) of every combination of GRID points, one axis a factor."""
+    grades = np.stack([degrees(fuzzy.peaks, points) for points in GRID]) @ np.array([1.0, 2.0, 3.0])
+    total = sum(weights.values())
+    values = np.zeros((len(GRID),) * len(FACTORS))
+    for axis, factor in enumerate(FACTORS):
+        shape = [1] * len(FACTORS)
+        shape[axis] = len(GRID)
+        values = values + (weights[factor] / total * grades).reshape(shape)
+    bounds = [fuzzy.bounds.medium, fuzzy.bounds.high]
+    return np.digitize(np.round(values, 4), bounds)
 
 
 def shifted(weights: dict[str, float], factor: str, by: float) -> dict[str, float]:

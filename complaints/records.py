@@ -93,7 +93,8 @@ class ReasonNote(_Record):
     field: Literal["title", "text"] | None = Field(None, description="Where the words stand; null: not in the text")
     start: int | None = Field(None, ge=0, description="First character in that field as sent")
     end: int | None = Field(None, ge=0, description="One past the last character")
-    weight: float = Field(0.0, description="By how much it moved the propagation index, or its points in the score")
+    weight: float = Field(0.0, description="How far it pushes the propagation index; the policy's `index`")
+    points: float = Field(0.0, description="The most points that it gives in the matrix, or the score's value")
 
 
 class Propagation(_Record):

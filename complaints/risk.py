@@ -169,7 +169,7 @@ def assess(
         score=score,
         upgraded_from=score.level if level != score.level else None,
         reasons=(
-            *_rule_notes(applied, complete, locator),
+            *_rule_notes(policy, applied, complete, locator),
             *_score_notes(policy, score),
             *(ReasonNote(code=code, detail=name) for code, name in upgrades),
         ),
@@ -240,7 +240,9 @@ def _checklist(policy: Policy, applied: Mapping[str, _Applied]) -> Iterator[Chec
         )
 
 
-def _rule_notes(applied: Mapping[str, _Applied], complete: float, locator: Locator) -> Iterator[ReasonNote]:
+def _rule_notes(
+    policy: Policy, applied: Mapping[str, _Applied], complete: float, locator: Locator
+) -> Iterator[ReasonNote]:
     for one in applied.values():
         place = locator.place(*one.span) if one.span is not None else None
         yield ReasonNote(
@@ -250,9 +252,16 @@ def _rule_notes(applied: Mapping[str, _Applied], complete: float, locator: Locat
             start=place.start if place else None,
             end=place.end if place else None,
             weight=one.rule.index,
+            points=_points(policy, one.rule.code),
         )
     if complete:
         yield ReasonNote(code="completeness", detail="信息较完整，可查证、易转述", weight=round(complete, 2))
+
+
+def _points(policy: Policy, code: str) -> float:
+    """The most points that a rule gives in any cell."""
+    cells = (policy.cell(dimension, level) for dimension in DIMENSIONS for level in LEVELS)
+    return max((cell.when.get(code, 0.0) for cell in cells), default=0.0)
 
 
 def _score_notes(policy: Policy, score: Score) -> Iterator[ReasonNote]:
@@ -263,7 +272,7 @@ def _score_notes(policy: Policy, score: Score) -> Iterator[ReasonNote]:
             level = next(level for level in reversed(LEVELS) if points >= BANDS[level][0])
             criterion = policy.cell(dimension, level).criterion
             yield ReasonNote(
-                code=f"matrix_{dimension}", detail=f"{policy.matrix[dimension].name}：{criterion}", weight=points
+                code=f"matrix_{dimension}", detail=f"{policy.matrix[dimension].name}：{criterion}", points=points
             )
     name = {"low": "低", "medium": "中", "high": "高"}[score.level]
     if score.method == "sum":
@@ -271,7 +280,7 @@ def _score_notes(policy: Policy, score: Score) -> Iterator[ReasonNote]:
         yield ReasonNote(
             code="score",
             detail=f"影响 {impact:g} + 传播 {score.parts['propagation']:g} = {score.value:g}，{name}",
-            weight=score.value,
+            points=score.value,
         )
     else:
-        yield ReasonNote(code="score", detail=f"模糊综合评价 {score.value:g}，{name}", weight=score.value)
+        yield ReasonNote(code="score", detail=f"模糊综合评价 {score.value:g}，{name}", points=score.value)

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from complaints.errors import JianweiError
-from jianwei import data_commands, model_commands, taxonomy_commands, work_commands
+from jianwei import (
+    data_commands,
+    model_commands,
+    policy_commands,
+    risk_commands,
+    taxonomy_commands,
+    work_commands,
+)
 
 app = typer.Typer(
     help="见微: Chinese complaint triage. What it is about, who must act, how customers feel, how far it may spread.",
@@ -19,6 +26,8 @@ app = typer.Typer(
 app.add_typer(data_commands.app, name="data")
 app.add_typer(taxonomy_commands.app, name="taxonomy")
 app.add_typer(model_commands.app, name="models")
+app.add_typer(policy_commands.app, name="policy")
+app.add_typer(risk_commands.app, name="risk")
 app.command()(work_commands.train)
 app.command()(work_commands.evaluate)
 app.command()(work_commands.predict)

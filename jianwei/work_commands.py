@@ -53,7 +53,7 @@ def train(
 
     The new version becomes champion by itself only where there is none; else see `jianwei models promote`.
     """
-    _prepare()
+    prepare()
     from complaints.bundle import Bundle
     from complaints.predictor import Predictor
     from complaints.risk import Policy
@@ -126,7 +126,7 @@ def evaluate(
 
     jianwei evaluate experiments/consumer.yaml --report consumer.html
     """
-    _prepare()
+    prepare()
     import orjson
 
     from complaints.bundle import Bundle
@@ -179,7 +179,7 @@ def predict(
 
     jianwei predict "快递三天没动静，客服也不回"
     """
-    _prepare()
+    prepare()
     from complaints.bundle import Bundle
     from complaints.files import SUFFIXES
     from complaints.predictor import Predictor
@@ -208,7 +208,7 @@ def predict(
     )
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Plain logs on standard error; libraries speak only when something is wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in ("training", "jianwei", "serving"):

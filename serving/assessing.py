@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from complaints.bursts import Arrival
-from complaints.concentration import lexical, pack, product_key
+from complaints.concentration import fingerprint, pack, product_key
 from complaints.policy import BY_HEAD, LEVELS, Policy
 from complaints.predictor import Reading, assess_reading
 from complaints.records import Complaint, Context, HeadPrediction, Level, Prediction, Risk
@@ -77,14 +77,13 @@ def _draft(snapshot: Snapshot, control: Policy, reading: Reading) -> Draft:
     one = reading.heads.get(control.burst.head)
     label = one.label if one is not None else ""
     created = complaint.created_at and control.calendar.local(complaint.created_at)
-    vector = reading.vector if reading.vector is not None else lexical(reading.cleaned.text)
     return Draft(
         arrival=Arrival(
             at=(created or datetime.now(UTC)).astimezone(UTC),
             category=label.split(".", 1)[0],
             product=product_key(complaint.product),
             space=snapshot.digest[:64] if reading.vector is not None else LEXICAL,
-            vector=pack(vector),
+            vector=pack(fingerprint(reading.cleaned.text, reading.vector)),
         ),
         ticket_id=complaint.ticket_id,
         customer=complaint.customer.id,

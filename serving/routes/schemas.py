@@ -72,7 +72,15 @@ EXAMPLE_OUT: dict[str, Any] = {
         },
         "upgraded_from": None,
         "reasons": [
-            {"code": "public", "detail": "公开或扬言公开：曝光", "field": "text", "start": 28, "end": 30, "weight": 1.5}
+            {
+                "code": "public",
+                "detail": "公开或扬言公开：曝光",
+                "field": "text",
+                "start": 28,
+                "end": 30,
+                "weight": 1.5,
+                "points": 5,
+            }
         ],
         "checklist": [
             {

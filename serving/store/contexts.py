@@ -15,8 +15,8 @@ from hashlib import sha256
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, true, update
 
-from complaints.bursts import LONE, MOST_LEADERS, Alert, Arrival, Placement, place
-from complaints.concentration import HOUR, Vector, unpack
+from complaints.bursts import LONE, MOST_ISSUES, Alert, Arrival, Placement, place
+from complaints.concentration import HOUR, Vector, joined, unpack
 from complaints.policy import Burst, History, Policy
 from complaints.records import Context
 from serving.store.tables import alerts, assessments, issue_hours, issues, salts
@@ -122,23 +122,23 @@ class Issues:
         self._connection = connection
         self._policy = policy.version
 
-    def leaders(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
         """As `State`."""
         table = issues.c
-        joined = arrival.at - timedelta(days=burst.baseline_days)
+        long = arrival.at - timedelta(days=burst.baseline_days)
         query = (
-            select(table.id, table.leader)
+            select(table.id, table.centre)
             .where(
                 table.category == arrival.category,
                 table.product == arrival.product,
                 table.space == arrival.space,
-                table.last_at >= joined,
+                table.last_at >= long,
                 or_(table.members > 1, table.last_at >= arrival.at - LONE),
             )
             .order_by(table.last_at.desc(), table.id.desc())
-            .limit(MOST_LEADERS)
+            .limit(MOST_ISSUES)
         )
-        return [(row.id, unpack(row.leader)) for row in self._connection.execute(query)]
+        return [(row.id, unpack(row.centre)) for row in self._connection.execute(query)]
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
@@ -147,22 +147,29 @@ class Issues:
             "category": arrival.category,
             "product": arrival.product,
             "space": arrival.space,
-            "leader": arrival.vector,
+            "centre": arrival.vector,
             "members": 0,
             "first_at": arrival.at,
             "last_at": arrival.at,
         }
         self._connection.execute(insert(issues), values)
 
-    def join(self, issue_id: str, at: datetime) -> None:
+    def join(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
-        last = self._connection.execute(select(issues.c.last_at).where(issues.c.id == issue_id)).scalar_one()
-        self._connection.execute(
-            update(issues).where(issues.c.id == issue_id).values(members=issues.c.members + 1, last_at=max(last, at))
-        )
+        at, here = arrival.at, issues.c.id == issue_id
+        query = select(issues.c.centre, issues.c.members, issues.c.last_at).where(here)
+        centre, members, last = self._connection.execute(query).one()
+        values = {
+            "centre": joined(centre, members, arrival.vector),
+            "members": members + 1,
+            "last_at": max(last, at),
+        }
+        self._connection.execute(update(issues).where(here).values(**values))
         hour = int(at.timestamp() // HOUR)
-        here = and_(issue_hours.c.issue_id == issue_id, issue_hours.c.hour == hour)
-        counted = self._connection.execute(update(issue_hours).where(here).values(count=issue_hours.c.count + 1))
+        counted_here = and_(issue_hours.c.issue_id == issue_id, issue_hours.c.hour == hour)
+        counted = self._connection.execute(
+            update(issue_hours).where(counted_here).values(count=issue_hours.c.count + 1)
+        )
         if counted.rowcount == 0:
             self._connection.execute(insert(issue_hours), {"issue_id": issue_id, "hour": hour, "count": 1})
 

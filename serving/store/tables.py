@@ -89,7 +89,7 @@ idempotency_keys = Table(
     Column("created_at", Moment, nullable=False, index=True),
 )
 
-# Near-identical complaints of one category and product; the leader's vector, and the space that it is of.
+# Near-identical complaints of one category and product; their mean vector, and the space that it is of.
 issues = Table(
     "issues",
     metadata,
@@ -97,7 +97,7 @@ issues = Table(
     Column("category", String(250), nullable=False),
     Column("product", String(200), nullable=False),
     Column("space", String(64), nullable=False),
-    Column("leader", LargeBinary, nullable=False),
+    Column("centre", LargeBinary, nullable=False),
     Column("members", Integer, nullable=False),
     Column("first_at", Moment, nullable=False),
     Column("last_at", Moment, nullable=False),

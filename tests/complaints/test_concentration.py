@@ -16,7 +16,9 @@ from complaints.concentration import (
     Baseline,
     alarm,
     excess,
+    fingerprint,
     fullest,
+    joined,
     lexical,
     nearest,
     pack,
@@ -186,7 +188,23 @@ def test_vectors_survive_storing() -> None:
     assert nearest(vector, [], 0.5) is None
     assert nearest(vector, [lexical("快递丢了"), vector, vector], 0.99) == 1
     assert np.isfinite(lexical("")).all()
-    assert not np.isnan(unpack(pack(np.zeros(4, dtype=np.float32)))).any()
+    assert nearest(vector, [np.zeros(256, dtype=np.float32)], 0.1) is None
+
+
+def test_a_fingerprint_is_half_the_model_and_half_the_words() -> None:
+    one, other = np.eye(4, dtype=np.float32)[:2]
+    a, b = fingerprint("空调不制冷", one), fingerprint("空调不制冷", other)
+    assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
+    assert float(a @ b) == pytest.approx(0.5, abs=1e-5)
+    assert (fingerprint("空调不制冷", None) == lexical("空调不制冷")).all()
+
+
+def test_a_centre_is_the_mean_of_its_members() -> None:
+    vectors = [pack(lexical(said)) for said in ("空调不制冷", "空调坏了", "空调漏水")]
+    centre = vectors[0]
+    for members, vector in enumerate(vectors):
+        centre = joined(centre, members, vector)
+    assert unpack(centre) == pytest.approx(np.mean([unpack(one) for one in vectors], axis=0), abs=1e-3)
 
 
 def test_products_are_told_apart_by_what_they_say() -> None:

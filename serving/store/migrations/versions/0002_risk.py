@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("category", sa.String(250), nullable=False),
         sa.Column("product", sa.String(200), nullable=False),
         sa.Column("space", sa.String(64), nullable=False),
-        sa.Column("leader", sa.LargeBinary, nullable=False),
+        sa.Column("centre", sa.LargeBinary, nullable=False),
         sa.Column("members", sa.Integer, nullable=False),
         sa.Column("first_at", moment, nullable=False),
         sa.Column("last_at", moment, nullable=False),
