@@ -60,6 +60,8 @@ _PEOPLE = re.compile(
     rf"{_AROUND}(?:个[一-鿿]{{0,5}}?(?:人(?![{_NOT_A_PERSON}])|{_NOUN})|[名位](?![数次密置移])|户(?!型|外|籍|口|主)"
     rf"|号[一-鿿]{{0,2}}?(?:人|{_NOUN})|口人|人(?![{_NOT_A_PERSON}])|人次|家(?:商户|企业|人家|住户)|的?(?:{_NOUN}))"
 )
+# 排队487位 is a place in a queue.
+_QUEUE = re.compile(r"(?:排队|排到|前面还有|前面有|等位)[^,，。]{0,2}$")
 _SEEN = r"看|围观|浏览|播放|阅读|转发|点赞|评论|点击|转载|收听"
 _REACH_AFTER = re.compile(rf"{_AROUND}(?:多?个|次|人次|人|网友)?(?:在|都|已经|正在|来)?(?:{_SEEN}|热度)")
 _REACH_BEFORE = re.compile(rf"(?:{_SEEN}|观看|热度|点击)[量数人率]*[^,，。;；!！?？\d]{{0,5}}$")
@@ -154,6 +156,8 @@ def _kind(text: str, start: int, end: int, number: str) -> tuple[Kind | None, in
     before = text[max(0, start - 14) : start]
     for kind, pattern in _UNITS:
         if found := pattern.match(text, end):
+            if kind == "people" and _QUEUE.search(before):
+                return None, end, None
             later = _AFTERWARDS.match(text, found.end())
             seen = kind == "people" and _REACH_BEFORE.search(before)
             return "reach" if seen else kind, found.end(), found["around"] or (later[0] if later else None)

@@ -59,6 +59,8 @@ class Grammar(BaseModel):
         """
         others = tuple(not_in)
         for word in words:
+            if word not in text:
+                continue
             for match in re.finditer(re.escape(word), text):
                 start, end = match.span()
                 if not (

@@ -103,6 +103,7 @@ def test_it_reads(text: str, kind: str, low: float, high: float, words: str) -> 
         "10000mAh",
         "一般般",
         "第一千零一次",
+        "排队487位",
         "保修3年",
     ],
 )

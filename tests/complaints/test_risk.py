@@ -134,6 +134,11 @@ def test_keywords_apply(policy: Policy, text: str, code: str) -> None:
         "没有人员受伤",
         "幸好没受伤",
         "无人受伤",
+        "住院报销要什么材料",
+        "要死亡证明才给办",
+        "联名款的卡套掉色",
+        "多重曝光功能好玩",
+        "优惠券过期了",
     ],
 )
 def test_negated_keywords_and_other_senses_do_not(policy: Policy, text: str) -> None:
@@ -227,6 +232,18 @@ def test_ordinary_facts_do_not(policy: Policy, facts: dict[str, Any]) -> None:
 )
 def test_amounts_and_people_apply(policy: Policy, text: str, code: str, applies: bool) -> None:
     assert (code in codes(judge(policy, text))) == applies
+
+
+def test_a_hospital_is_an_injury_only_with_its_cause(policy: Policy) -> None:
+    assert judge(policy, "我爸在住院,快递员把件扔门口").level == "low"
+    caused = judge(policy, "吃了你们的熟食全家拉肚子,我爸都住院了")
+    assert (caused.level, "injury_suspected" in codes(caused)) == ("high", True)
+
+
+def test_the_model_alone_can_raise_the_reputation(policy: Policy) -> None:
+    told = {"low": 0.05, "medium": 0.15, "high": 0.8}
+    risk = judge(policy, "我把经过发出来了,很多人在下面说话", told, propagation="high")
+    assert (risk.matrix.reputation, risk.level) == ("high", "high")
 
 
 def test_a_label_that_the_model_doubts_meets_no_rule(policy: Policy) -> None:
@@ -336,7 +353,7 @@ def test_rules_add_up_and_the_index_stays_below_ten(policy: Policy) -> None:
     assert calm.propagation.index == 2.0
     assert loud.propagation.index == round(10 - 8 * 2.718281828 ** (-2.5 / 8), 1)
     worst = judge(policy, "找记者,打12315,起诉,住院,业主们", channel="weibo", followers=10**7, sentiment="angry")
-    assert 8 < worst.propagation.index <= worst.propagation.interval[1] <= 10
+    assert 7 < worst.propagation.index <= worst.propagation.interval[1] <= 10
 
 
 def test_what_is_observed_moves_the_index(policy: Policy) -> None:

@@ -24,6 +24,7 @@ from serving.store.risks import Verdict
 
 DEFAULT = (PACKAGED / "default.yaml").read_text(encoding="utf-8")
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
+DAY = ("--from", "2026-03-02", "--to", "2026-03-02")
 
 
 def run(
@@ -106,11 +107,9 @@ def store(tmp_path: Path) -> Store:
         said = "空调不制冷" if i < 60 else f"赔我{i}00元" if i % 2 else "我要找记者"
         at = START + timedelta(minutes=2 * i)
         complaint = Complaint(text=said, created_at=at, customer={"id": f"C{i}"})  # type: ignore[arg-type]
-        spread = inputs.spreads["propagation"]
 
-        def settle(
-            _: int, context: Context, i: int = i, complaint: Complaint = complaint, at: datetime = at
-        ) -> Outcome:
+        def settle(_: int, context: Context, i: int = i, complaint: Complaint = complaint) -> Outcome:
+            at, spread = complaint.created_at or START, inputs.spreads["propagation"]
             risk = assess(policy, complaint, complaint.text, heads, spread, context)
             request = complaint.model_dump_json()
             stored = Stored(new_id(at), at, f"T{i}", request, "{}", "m", "1", "d", "1", "2.0.0", "r", heads)
