@@ -88,7 +88,9 @@ def weibo(predictor: Predictor, path: Path, limit: int | None) -> None:
     scale = 9 / np.log10(1 + predictor.policy.propagation.observing.full)
     say(
         f"  ten times the followers add {weights[1] * scale:.2f} points of the observed index by comments, "
-        f"verification {weights[2] * scale:.2f} (the policy: 1.0 at 10,000, 1.0 more at 100,000, 0.5 for verified)"
+        f"verification {weights[2] * scale:.2f}; the policy: "
+        + ", ".join(f"{one.index:g} from {one.followers:,}" for one in predictor.policy.rules if one.followers)
+        + "".join(f", {one.index:g} where verified" for one in predictor.policy.rules if one.verified)
     )
     some = known[:limit]
     plain = risks(predictor, [Complaint(text=row["text"] or "") for row in some])

@@ -28,6 +28,7 @@ class Metrics:
         self._decisions = Counter(
             "jianwei_decisions", "Decisions given", ["head", "label", "decision"], registry=self._registry
         )
+        self._risks = Counter("jianwei_risks", "Risks suggested", ["level", "arm"], registry=self._registry)
         self._model = Gauge(
             "jianwei_model_info",
             "1 for the model that answers",
@@ -50,6 +51,10 @@ class Metrics:
         """Count the decisions of one prediction."""
         for name, one in heads.items():
             self._decisions.labels(name, one.label, one.decision).inc()
+
+    def risk(self, level: str, arm: str) -> None:
+        """Count one suggested level, by the policy's arm: control or pilot."""
+        self._risks.labels(level, arm).inc()
 
     def render(self, model: Mapping[str, str] | None) -> bytes:
         """Everything in Prometheus' text format; `model` as labels of jianwei_model_info, None where none is loaded."""

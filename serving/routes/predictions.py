@@ -67,9 +67,7 @@ async def predict(
     _check(snapshot, body)
     future = service.workers.submit(lambda: _run(service, snapshot, body, received))
     done = await answer(request, future, service.settings.timeout)
-    sent, outcomes = await _save(request, service, snapshot, [done], lambda rows: rows[0].response, key)
-    for outcome in outcomes:
-        service.metrics.decisions(outcome.stored.heads)
+    sent = await _save(request, service, snapshot, [done], lambda rows: rows[0].response, key)
     return _json(sent)
 
 
@@ -120,9 +118,7 @@ async def predict_batch(
         return f'{{"items":[{",".join(items)}]}}'
 
     done = [result for result in results if isinstance(result, _Done)]
-    sent, outcomes = await _save(request, service, snapshot, done, text, key)
-    for outcome in outcomes:
-        service.metrics.decisions(outcome.stored.heads)
+    sent = await _save(request, service, snapshot, done, text, key)
     return _json(sent)
 
 
@@ -192,8 +188,8 @@ async def _save(
     done: Sequence[_Done],
     text: Callable[[Sequence[Stored]], str],
     key: Key | None,
-) -> tuple[str, list[Outcome]]:
-    """Put complaints into their context and on disk; what to answer, and what was written."""
+) -> str:
+    """Put complaints into their context and on disk, count them, and return what to answer."""
 
     def settle(at: int, context: Context) -> Outcome:
         one = done[at].assessment
@@ -203,9 +199,13 @@ async def _save(
 
     drafts = [one.assessment.draft for one in done]
     policy = service.policies.control.policy
-    return await service.stored(
+    sent, outcomes = await service.stored(
         lambda: service.store.save_assessed(drafts, settle, text, policy=policy, salt=service.salt, key=key)
     )
+    for outcome in outcomes:
+        service.metrics.decisions(outcome.stored.heads)
+        service.metrics.risk(outcome.risk.level, outcome.arm)
+    return sent
 
 
 def _stored(request: Request, snapshot: Snapshot, done: _Done, prediction: Prediction) -> Stored:

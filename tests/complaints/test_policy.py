@@ -13,6 +13,7 @@ from complaints.policy import LEVELS, PACKAGED, Policy
 from complaints.taxonomy import Taxonomy
 
 DEFAULT = (PACKAGED / "default.yaml").read_text(encoding="utf-8")
+MANY_PRIVATE = [rule.code for rule in Policy.load().rules].index("many_private")
 
 
 def test_the_packaged_policy_fits_the_packaged_taxonomy(policy: Policy) -> None:
@@ -71,15 +72,16 @@ def test_a_policy_is_read_from_a_file(tmp_path: Path, policy: Policy) -> None:
         ("followers: 10000\n", "followers: 0\n", "rules.9.followers", "greater than 0"),
         ("code: lawsuit", "code: media", "rules.4.code", "'media' is used twice"),
         ("code: lawsuit", "code: Law Suit", "rules.4.code", "lower-case letters"),
-        ("all: [privacy, people_100]", "all: [secret, people_100]", "rules.49.all", "'secret' is not the code of"),
+        ("all: [privacy, people_100]", "all: [secret, people_100]", f"rules.{MANY_PRIVATE}.all",
+         "'secret' is not the code of an earlier rule"),
         ("many_and_large: 8, injury: 8, injury_", "many_and_large: 8, wound: 8, injury_", "matrix.business.high.when",
          "'wound' is not the code of a rule"),
         ("when: {open_and_moving: 9,", "when: {open_and_moving: 5,", "matrix.reputation.high.when.open_and_moving",
          "5 points: a high cell has 7 to 10"),
         ("peaks: [2, 5, 8]", "peaks: [5, 2, 8]", "scoring.fuzzy.peaks", "must rise"),
         ("weights: {business: 0.2074, ", "weights: {", "scoring.fuzzy.weights", "must weigh business"),
-        ("when: [vip], step: true", "when: [vip]", "upgrades.4", "give it either step: true or least"),
-        ("when: [vip], step: true", "when: [vips], step: true", "upgrades.4.when", "'vips' is not the code of"),
+        ("when: [vip], step: true", "when: [vip]", "upgrades.5", "give it either step: true or least"),
+        ("when: [vip], step: true", "when: [vips], step: true", "upgrades.5.when", "'vips' is not the code of"),
         ("when: [privacy, harassment, many_private]", "when: [secrets]", "checklist.2.when", "not the code of a rule"),
         ("negations: [", "negations: [no, ", "language.negations.0", "valid string"),
         ("  count: 50", "  count: 1", "burst.count", "greater than 1"),

@@ -301,6 +301,8 @@ def test_bounds_of_the_sum(policy: Policy, index: float, level: str) -> None:
         ({"category": "service.repeat"}, "medium", "low"),
         ({"vip": True, "alike_before": 2, "category": "service.repeat"}, "medium", "low"),  # one step, however many
         ({"text": "孩子被烫伤"}, "high", "medium"),
+        ({"text": "孩子喝了一口就哭"}, "medium", "low"),
+        ({"text": "给孩子买的书包拉链坏了"}, "low", None),
         ({"text": "有人受伤送医"}, "high", "medium"),
     ],
 )
