@@ -192,6 +192,7 @@ def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered,
     arrival, risk = draft.arrival, outcome.risk
     values = {
         "prediction_id": outcome.stored.id,
+        "stored_at": outcome.stored.created_at,
         "at": arrival.at,
         "ticket_id": draft.ticket_id,
         "counted": gathered.counted,

@@ -44,6 +44,7 @@ class Assessed:
     """One assessment with everything that it can be computed again from; `request`, `inputs` are JSON text."""
 
     prediction_id: str
+    stored_at: datetime
     at: datetime
     ticket_id: str | None
     counted: bool
@@ -151,19 +152,20 @@ class Risks(Database):
         return replace(found, context=context)
 
     def between(self, start: datetime, end: datetime) -> Iterator[Assessed]:
-        """Assessments of complaints from `start` until before `end`, in the order of their times and ids."""
+        """Assessments of complaints of `start` until before `end`, in the order in which they were stored."""
         last: tuple[datetime, str] | None = None
         table = assessments.c
         while True:
             query = _joined().where(table.at >= start, table.at < end)
             if last is not None:
-                query = query.where(or_(table.at > last[0], and_(table.at == last[0], table.prediction_id > last[1])))
+                later = and_(table.stored_at == last[0], table.prediction_id > last[1])
+                query = query.where(or_(table.stored_at > last[0], later))
             with self._read() as connection:
-                rows = list(_assessed(connection, query.order_by(table.at, table.prediction_id).limit(_CHUNK)))
+                rows = list(_assessed(connection, query.order_by(table.stored_at, table.prediction_id).limit(_CHUNK)))
             yield from rows
             if len(rows) < _CHUNK:
                 return
-            last = rows[-1].at, rows[-1].prediction_id
+            last = rows[-1].stored_at, rows[-1].prediction_id
 
     def alerts(self, status: Status | None, since: datetime | None, limit: int) -> list[Decided]:
         """Alerts, the newest first."""

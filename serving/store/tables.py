@@ -130,6 +130,7 @@ assessments = Table(
     "assessments",
     metadata,
     Column("prediction_id", ForeignKey("predictions.id"), primary_key=True),
+    Column("stored_at", Moment, nullable=False),  # in this order bursts were found
     Column("at", Moment, nullable=False, index=True),  # the complaint's own time
     Column("ticket_id", String(200), index=True),
     Column("counted", Boolean, nullable=False),  # false for a ticket that came before
@@ -149,6 +150,7 @@ assessments = Table(
     Column("resolve_by", Moment),
     Column("policy", String(120), nullable=False),
     Column("arm", String(20), nullable=False),
+    Index(None, "stored_at", "prediction_id"),
     Index(None, "customer", "at"),
     Index(None, "issue_id", "at"),
 )

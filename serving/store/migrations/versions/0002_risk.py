@@ -48,6 +48,7 @@ def upgrade() -> None:
     op.create_table(
         "assessments",
         sa.Column("prediction_id", sa.String(40), nullable=False),
+        sa.Column("stored_at", moment, nullable=False),
         sa.Column("at", moment, nullable=False),
         sa.Column("ticket_id", sa.String(200)),
         sa.Column("counted", sa.Boolean, nullable=False),
@@ -71,6 +72,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["prediction_id"], ["predictions.id"], name="fk_assessments_prediction_id"),
         sa.ForeignKeyConstraint(["issue_id"], ["issues.id"], name="fk_assessments_issue_id"),
     )
+    op.create_index("ix_assessments_stored_at_prediction_id", "assessments", ["stored_at", "prediction_id"])
     op.create_index("ix_assessments_at", "assessments", ["at"])
     op.create_index("ix_assessments_customer_at", "assessments", ["customer", "at"])
     op.create_index("ix_assessments_issue_id_at", "assessments", ["issue_id", "at"])
