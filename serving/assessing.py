@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from complaints.bursts import Arrival
 from complaints.concentration import fingerprint, pack, product_key
 from complaints.policy import BY_HEAD, LEVELS, Policy
-from complaints.predictor import Reading, assess_reading
+from complaints.predictor import Reading, assess_reading, whole
 from complaints.records import Complaint, Context, HeadPrediction, Level, Prediction, Risk
 from complaints.risk import assess
 from complaints.text import clean
@@ -22,8 +22,6 @@ from serving.policies import Policies, Ruling
 from serving.store.contexts import Draft
 from serving.store.risks import Assessed
 
-# The space of vectors that the text itself gives, for models without any.
-LEXICAL = "lexical"
 _LONGEST_LINE = 200
 
 
@@ -82,7 +80,7 @@ def _draft(snapshot: Snapshot, control: Policy, reading: Reading) -> Draft:
             at=(created or datetime.now(UTC)).astimezone(UTC),
             category=label.split(".", 1)[0],
             product=product_key(complaint.product),
-            space=snapshot.digest[:64] if reading.vector is not None else LEXICAL,
+            space=snapshot.digest[:64],  # another model's vectors cannot be compared
             vector=pack(fingerprint(reading.cleaned.text, reading.vector)),
         ),
         ticket_id=complaint.ticket_id,
@@ -96,9 +94,8 @@ def _draft(snapshot: Snapshot, control: Policy, reading: Reading) -> Draft:
 def assess_again(policy: Policy, stored: Assessed, context: Context) -> Risk:
     """The risk of a stored complaint by any policy, from what the model said then."""
     complaint, inputs = complaint_of(stored), Inputs.model_validate_json(stored.inputs)
-    whole = f"{complaint.title}\n{complaint.text}" if complaint.title else complaint.text
     spread = inputs.spreads.get(policy.propagation.head)
-    return assess(policy, complaint, clean(whole).text, inputs.heads, spread, context)
+    return assess(policy, complaint, clean(whole(complaint)).text, inputs.heads, spread, context)
 
 
 def complaint_of(stored: Assessed) -> Complaint:
