@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from complaints import spread as spreading
 from complaints.amounts import Quantity, largest, quantities, total_money
-from complaints.keywords import Found
 from complaints.policy import BANDS, BY_HEAD, DIMENSIONS, LEVELS, PACKAGED, Dimension, Policy, Rule, worst
 from complaints.records import (
     ChecklistItem,
@@ -75,7 +74,7 @@ class _Facts:
     def _reasons(self, rule: Rule, applied: Mapping[str, _Applied]) -> Iterator[_Applied]:
         """Every condition of a rule that is met, the most telling first."""
         word = self.policy.language.find(self.text, rule.keywords, rule.not_in, done=rule.done)
-        if isinstance(word, Found):
+        if word is not None:
             yield _Applied(rule, f"{rule.name}：{word.word}", (word.start, word.end))
         for bound, quantity, strict in (
             (rule.people, self.people, True),
@@ -195,7 +194,7 @@ def _cell(policy: Policy, dimension: Dimension, applied: Mapping[str, _Applied])
     for level in reversed(LEVELS):
         met = [points for code, points in policy.cell(dimension, level).when.items() if code in applied]
         if met:
-            return level, max(met)
+            return level, max(NOTHING, *met)
     return "low", NOTHING
 
 

@@ -114,6 +114,7 @@ class Policies:
                 before, after = self._rulings[arm], self._ruling(Policy.parse(text, source), arm)
             except (OSError, UnicodeDecodeError) as error:
                 self._refuse(arm, f"cannot read {source} ({error})")
+                self._texts[arm] = ""  # when it can be read again it is read as if it were new
             except JianweiError as error:
                 self._refuse(arm, str(error))
                 if not isinstance(error, PolicyError):

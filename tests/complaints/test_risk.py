@@ -274,6 +274,15 @@ def test_the_matrix_names_its_criteria(policy: Policy) -> None:
         assert risk.criteria[dimension] == policy.cell(dimension, getattr(risk.matrix, dimension)).criterion
 
 
+def test_a_rule_in_a_low_cell_lowers_nothing(policy: Policy) -> None:
+    row = policy.matrix["business"]
+    low = row.low.model_copy(update={"when": {"vip": 1.0}})
+    matrix = policy.matrix | {"business": row.model_copy(update={"low": low})}
+    risk = judge(policy.model_copy(update={"matrix": matrix}), "x", vip=True)
+    assert risk.score is not None
+    assert risk.score.parts["business"] == 2.0
+
+
 def test_nine_and_seven_are_sixteen(policy: Policy) -> None:
     risk = judge(policy, "起火了,视频我已经发到抖音了", {"low": 0.0, "medium": 0.5, "high": 0.5})
     assert risk.score is not None

@@ -321,8 +321,12 @@ def test_a_changed_policy_comes_into_force_and_a_broken_one_does_not(
         wait_until(lambda: client.get("/v1/policy").json()["control"]["version"].startswith("2.1.0+"))
         version = send(client)["policy_version"]
         assert version == f"2.1.0+{Policy.load(path).digest[:8]}"
+        kept = path.read_text(encoding="utf-8")
         path.unlink()
         wait_until(lambda: client.get("/v1/policy").json()["control"]["refused"])
+        assert send(client)["policy_version"] == version
+        path.write_text(kept, encoding="utf-8")
+        wait_until(lambda: client.get("/v1/policy").json()["control"]["refused"] is None)
         assert send(client)["policy_version"] == version
 
 
