@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -122,32 +121,46 @@ def compare(store: Store, start: datetime, end: datetime) -> list[dict[str, Any]
 
     `overruled_interval` is the 95 % Wilson interval of the share of verdicts that overruled the suggestion.
     """
-    arms: dict[tuple[str, str], list[Assessed]] = {}
+    arms: dict[tuple[str, str], _Arm] = {}
     for one in store.between(start, end):
-        arms.setdefault((one.arm, one.policy), []).append(one)
-    return [_arm(arm, version, rows) for (arm, version), rows in sorted(arms.items())]
+        arms.setdefault((one.arm, one.policy), _Arm()).add(one)
+    return [{"arm": arm, "policy_version": version} | arms[arm, version].told() for arm, version in sorted(arms)]
 
 
-def _arm(arm: str, version: str, rows: list[Assessed]) -> dict[str, Any]:
-    judged = [one for one in rows if one.verdicts]
-    overruled = sum(one.verdicts[-1].level != one.level for one in judged)
-    hours = [(one.resolve_by - one.at).total_seconds() / 3600 for one in rows if one.resolve_by is not None]
-    return {
-        "arm": arm,
-        "policy_version": version,
-        "business_lines": len({one.business_line for one in rows if one.business_line}),
-        "complaints": len(rows),
-        "levels": _levels(rows),
-        "mean_hours_to_resolve": round(sum(hours) / len(hours), 2) if hours else None,
-        "verdicts": len(judged),
-        "overruled": overruled,
-        "overruled_interval": wilson(overruled, len(judged)),
-    }
+@dataclass(slots=True)
+class _Arm:
+    """Counts of one arm under one policy."""
 
+    lines: set[str] = field(default_factory=set)
+    levels: Counter[str] = field(default_factory=Counter)
+    hours: float = 0.0
+    timed: int = 0
+    verdicts: int = 0
+    overruled: int = 0
 
-def _levels(rows: Iterable[Assessed]) -> dict[str, int]:
-    counts = Counter(one.level for one in rows)
-    return {level: counts[level] for level in LEVELS}
+    def add(self, one: Assessed) -> None:
+        """Count one complaint."""
+        self.levels[one.level] += 1
+        if one.business_line:
+            self.lines.add(one.business_line)
+        if one.resolve_by is not None:
+            self.hours += (one.resolve_by - one.at).total_seconds() / 3600
+            self.timed += 1
+        if one.verdicts:
+            self.verdicts += 1
+            self.overruled += one.verdicts[-1].level != one.level
+
+    def told(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "business_lines": len(self.lines),
+            "complaints": self.levels.total(),
+            "levels": {level: self.levels[level] for level in LEVELS},
+            "mean_hours_to_resolve": round(self.hours / self.timed, 2) if self.timed else None,
+            "verdicts": self.verdicts,
+            "overruled": self.overruled,
+            "overruled_interval": wilson(self.overruled, self.verdicts),
+        }
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

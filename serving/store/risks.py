@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from serving.store.tables import alerts, assessments, issues, observations, poli
 _CHUNK = 500
 # What a second file of one version is called after: so much of its digest.
 _MARK = 8
+_ID = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class AlreadyDecided(Conflict):
@@ -136,6 +138,7 @@ class Risks(Database):
 
     def assessed(self, prediction_id: str, policy: Policy) -> Assessed:
         """One assessment, its burst as it stands now; raises NotFound."""
+        _check(prediction_id, "assessed prediction")
         with self._read() as connection:
             found = next(_assessed(connection, _joined().where(assessments.c.prediction_id == prediction_id)), None)
             if found is None:
@@ -179,6 +182,7 @@ class Risks(Database):
 
     def alert(self, alert_id: str, members: int) -> tuple[Decided, list[tuple[str, str | None, datetime]]]:
         """An alert and its first members (prediction id, ticket, time); raises NotFound."""
+        _check(alert_id, "alert")
         with self._read() as connection:
             row = connection.execute(select(alerts).where(alerts.c.id == alert_id)).mappings().first()
             if row is None:
@@ -194,6 +198,7 @@ class Risks(Database):
 
     def decide(self, alert_id: str, status: Status, actor: str, note: str | None, now: datetime) -> None:
         """Accept or reject an open alert, once; raises NotFound, AlreadyDecided."""
+        _check(alert_id, "alert")
         values = {"status": status, "decided_by": actor, "decided_at": now, "note": note}
         with self._write() as connection:
             here = and_(alerts.c.id == alert_id, alerts.c.status == "open")
@@ -238,7 +243,14 @@ def _decided(row: object) -> Decided:
     return Decided(alert, **rest)
 
 
+def _check(identifier: str, what: str) -> None:
+    """Raise NotFound for what no id looks like: not every string can be asked for (PostgreSQL refuses U+0000)."""
+    if not _ID.fullmatch(identifier):
+        raise NotFound(f"there is no {what} of this id")
+
+
 def _require(connection: Connection, prediction_id: str) -> None:
+    _check(prediction_id, "assessed prediction")
     query = select(assessments.c.prediction_id).where(assessments.c.prediction_id == prediction_id)
     if connection.execute(query).first() is None:
         raise NotFound("there is no assessed prediction of this id")

@@ -168,13 +168,14 @@ def test_what_cannot_be_used_is_refused(service: httpx.Client, path: str, body: 
     assert service.post(f"{URL}/{answer['id']}/{path}", json=body).status_code == 422
 
 
-def test_what_is_not_there_is_not_found(service: httpx.Client) -> None:
+def test_what_is_not_there_is_not_found(client: httpx.Client) -> None:
     for path in ("pred_x/risk", "pred_x/observations", "%00/risk"):
         body = {"reads": 1} if "obs" in path else {"level": "low", "actor": "x"}
-        assert service.post(f"{URL}/{path}", json=body).status_code == 404
-    assert service.get(f"{URL}/pred_x/risk").status_code == 404
-    assert service.get("/v1/alerts/alert_x").status_code == 404
-    assert service.post("/v1/alerts/alert_x/decision", json={"accept": True, "actor": "x"}).status_code == 404
+        assert client.post(f"{URL}/{path}", json=body).status_code == 404
+    for path in (f"{URL}/pred_x/risk", f"{URL}/%00/risk", "/v1/alerts/alert_x", "/v1/alerts/%00"):
+        assert client.get(path).status_code == 404
+    assert client.post("/v1/alerts/%00/decision", json={"accept": True, "actor": "x"}).status_code == 404
+    assert client.post("/v1/alerts/alert_x/decision", json={"accept": True, "actor": "x"}).status_code == 404
 
 
 # ---- bursts
