@@ -58,10 +58,10 @@ EXAMPLE_OUT: dict[str, Any] = {
         "propagation": {"label": "high", "index": 8.2, "interval": [6.5, 9.4]},
         "matrix": {"business": "medium", "financial": "low", "reputation": "high", "compliance": "medium"},
         "criteria": {
-            "business": "二十人以上，或一百人以上但金额不大；或有安全隐患、卷款跑路、集中爆发",
+            "business": "二十人以上，或有安全隐患、食品药品问题、违约跑路、集中爆发",
             "financial": "一万元以下",
-            "reputation": "动人的话题已经公开或扬言公开；有影响的人公开指控；媒体介入",
-            "compliance": "假冒、虚假宣传、霸王条款、违约、诉讼、骚扰、个人信息被盗",
+            "reputation": "动人的话题已经公开或扬言公开；有影响的人公开指控；媒体介入；模型判断传播风险高",
+            "compliance": "假冒、虚假宣传、霸王条款、违约、诉讼、报警、找监管",
         },
         "score": {
             "method": "sum",

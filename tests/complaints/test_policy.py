@@ -33,6 +33,13 @@ def test_every_cell_has_its_criterion(policy: Policy) -> None:
     assert all(policy.cell(dimension, level).criterion for dimension in policy.matrix for level in LEVELS)
 
 
+def test_every_rule_does_something(policy: Policy) -> None:
+    """It moves the index, meets a cell, an upgrade or the checklist, or is part of a rule that does."""
+    used = {code for _, codes in policy._references() for code in codes}
+    used |= {code for rule in policy.rules for code in (*rule.all, *rule.any)}
+    assert [rule.code for rule in policy.rules if rule.code not in used and not rule.index] == []
+
+
 def test_the_weights_are_the_experts(policy: Policy) -> None:
     last = read_rounds(Path(str(PACKAGED / "experts.csv")))[-1]
     assert policy.scoring.fuzzy.weights == pytest.approx(last.weights, abs=1e-4)
