@@ -92,6 +92,11 @@ class Encoder:
         for tokens in WARM_UP_TOKENS:
             self._run(np.ones(min(tokens, self._length.max_tokens), dtype=np.int64))
 
+    @property
+    def width(self) -> int:
+        """H, the width of the vectors."""
+        return int(self._size)
+
     def close(self) -> None:
         """Let the threads go; the encoder must not be used afterwards."""
         if self._pool is not None:

@@ -34,14 +34,19 @@ class Examples:
         if TEXTS not in bundle.manifest.files:
             return cls([], np.zeros((0, 1), dtype=np.float16))
         try:
-            lines = (bundle.path / TEXTS).read_text(encoding="utf-8").splitlines()
+            lines = (bundle.path / TEXTS).read_text(encoding="utf-8").rstrip("\n").split("\n")
             rows = [(str(row["text"]), dict(row["labels"])) for row in map(json.loads, lines)]
             vectors = np.load(bundle.path / VECTORS, allow_pickle=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"bundle {bundle.path}: its examples cannot be read: {error}") from error
-        if len(rows) != len(vectors):
-            raise BundleError(f"bundle {bundle.path}: {len(rows)} examples, but {len(vectors)} vectors")
+        if vectors.ndim != 2 or len(rows) != len(vectors):
+            raise BundleError(f"bundle {bundle.path}: {len(rows)} examples, but vectors of shape {vectors.shape}")
         return cls(rows, vectors)
+
+    @property
+    def width(self) -> int | None:
+        """H, the width of the vectors; None where there is no example."""
+        return int(self._vectors.shape[1]) if self._rows else None
 
     def nearest(self, vector: npt.NDArray[np.float32]) -> tuple[Similar, ...]:
         """The NEAREST examples to a unit vector (H,), most similar first."""

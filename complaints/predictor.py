@@ -51,6 +51,12 @@ class Predictor:
         self.calibration = read_calibration(bundle)
         self._encoder = Encoder(bundle, threads=threads)
         self._examples = Examples.open(bundle)
+        scope, width = self.calibration.scope, self._encoder.width
+        for what, found in (("scope", scope and len(scope.weights)), ("examples", self._examples.width)):
+            if found is not None and found != width:
+                raise BundleMismatch(
+                    f"bundle {bundle.path}: its {what} is for vectors of {found}, the graph gives {width}"
+                )
 
     def close(self) -> None:
         """Free the threads."""

@@ -22,7 +22,7 @@ Labels = npt.NDArray[np.int64]
 Right = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.str_]
 
-# A sequence of thresholds lets in so many parts of the rows at a time, and starts at so many sizes, each twice the last.
+# A sequence of thresholds lets in so many parts of the rows at a time; so many start, each at twice the last's size.
 GRID, STARTS = 40, 4
 # A label with fewer calibration answers than this cannot contradict the head's own threshold.
 FEW = 10

@@ -150,10 +150,13 @@ class HeadResult:
             places = np.array([head.ids.index(label) for label in known])
             far = (places[:, None] - places[None, :]) ** 2
             measures["quadratic_kappa"] = lambda c: _kappa_of_counts(c, far)
-        return {
-            name: tuple(round(float(v), 4) for v in np.nanquantile([measure(c) for c in counts], (0.025, 0.975)))  # type: ignore[misc]
-            for name, measure in measures.items()
-        }
+        found: dict[str, tuple[float, float]] = {}
+        for name, measure in measures.items():
+            values = np.array([measure(c) for c in counts])
+            if not np.isnan(values).all():  # a kappa of rows that are all of one label
+                low, high = np.nanquantile(values, (0.025, 0.975))
+                found[name] = round(float(low), 4), round(float(high), 4)
+        return found
 
     def confusions(self) -> list[dict[str, Any]]:
         """The most frequent mistakes: truth, guess, rows; up to MOST_CONFUSIONS."""

@@ -25,7 +25,8 @@ LEAST_CHARACTERS = 20
 def faithfulness(predictor: Predictor, texts: Sequence[str], seed: int = 1) -> dict[str, dict[str, float]]:
     """Head -> mean falls of the answer's probability (-1 to 1) over texts of LEAST_CHARACTERS and more.
 
-    comprehensiveness (high is good), random_comprehensiveness, sufficiency (low is good), random_sufficiency.
+    comprehensiveness (high is good), random_comprehensiveness, sufficiency (low is good), random_sufficiency. No
+    head where every text is shorter.
     """
     draw = random.Random(seed)  # noqa: S311 - which characters, no secret
     cleaned, encoded = predictor.encode([Complaint(text=text) for text in texts])
@@ -61,4 +62,5 @@ def faithfulness(predictor: Predictor, texts: Sequence[str], seed: int = 1) -> d
     return {
         name: {measure: round(float(np.mean(values)), 4) for measure, values in found.items()}
         for name, found in falls.items()
+        if found
     }

@@ -54,7 +54,7 @@ def fit_model(
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
     Best by the mean over heads of macro-F1 on calibration rows, if there are FEWEST_TO_CHOOSE. `log_metrics` receives
-    the losses and macro-F1 a head after every epoch. Raises InvalidInput where no calibration row is labelled by a leaf.
+    the losses and macro-F1 a head after every epoch. Raises InvalidInput where no calibration row has a leaf's label.
     """
     if not macro_f1(taxonomy, torch.zeros(len(calibration), model.heads.out_features), calibration):
         raise InvalidInput("no calibration row carries a leaf's label, by which the best epoch is chosen: add rows")

@@ -37,8 +37,8 @@ class Foreign:
 
 def foreign_texts(split: str) -> list[Foreign]:
     """The out-of-scope texts of `train` or `test`."""
-    lines = resources.files("training").joinpath("out_of_scope.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    lines = resources.files("training").joinpath("out_of_scope.jsonl").read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
     return [Foreign(r["text"], r["kind"], r["hard"], r["split"]) for r in rows if r["split"] == split]
 
 

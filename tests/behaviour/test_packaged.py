@@ -16,12 +16,15 @@ from tokenizers import Tokenizer
 
 from complaints.bundle import Bundle
 from complaints.encoder import cut_tokens
+from complaints.examples import NEAREST
 from complaints.predictor import Predictor
 from complaints.records import Complaint, Prediction
 from complaints.risk import Policy
+from complaints.text import clean
 from jianwei.default_model import packaged_bundle
 from training.evaluate import evaluate
 from training.model import TriageModel, cut_vocabulary, load_base
+from training.scope import foreign_texts
 from training.sources import Example
 
 CORPUS = Path(__file__).parents[2] / "data" / "corpus"
@@ -80,6 +83,31 @@ def test_the_int8_graph_answers_as_the_weights_do(predictor: Predictor, rows: li
                 full = model(ids, torch.ones_like(ids))[0, start : start + size]
             same += int(full.argmax()) == int(encoded.logits[name][i].argmax())
         assert same / len(rows) >= 0.95, name
+    assert np.linalg.norm(encoded.vectors, axis=1) == pytest.approx(1, abs=1e-3)
+
+
+def test_every_answer_has_evidence_in_its_text(predictor: Predictor, rows: list[dict[str, str]]) -> None:
+    few = [row for row in rows if len(row["text"]) >= 20][:20]
+    for row, one in zip(
+        few, predictor.predict([Complaint(text=row["text"]) for row in few], explain=True), strict=True
+    ):
+        assert {e.head for e in one.evidence} == set(predictor.taxonomy.heads)
+        assert all(0 <= e.start < e.end <= len(row["text"]) and 0 < e.weight <= 1 for e in one.evidence)
+        assert len(one.similar) == NEAREST
+        assert all(near.labels.keys() == predictor.taxonomy.heads.keys() for near in one.similar)
+
+
+def test_foreign_texts_are_noticed_and_its_own_are_not(predictor: Predictor, rows: list[dict[str, str]]) -> None:
+    assert predictor.calibration.scope is not None
+    own, foreign = (
+        np.mean([next(iter(one.heads.values())).reason == "out_of_scope" for one in predictor.predict(complaints)])
+        for complaints in (
+            [Complaint(text=row["text"]) for row in rows],
+            [Complaint(text=one.text) for one in foreign_texts("test") if clean(one.text).chinese],
+        )
+    )
+    assert own < 0.1
+    assert foreign > 0.5
 
 
 def test_the_cut_vocabulary_lacks_nothing_that_occurs(predictor: Predictor, rows: list[dict[str, str]]) -> None:

@@ -1,7 +1,8 @@
 """A whole bundle made by hand in a moment: three dozen known characters, a graph of one table, four heads.
 
 The graph quantises its activations over the whole batch, as the real int8 graph does: whoever runs two texts
-in one batch gets another answer than for one, and a test sees it.
+in one batch gets another answer than for one, and a test sees it. A character's contribution to a label is its row of
+the table, a logit their sum, and a text's vector its logits brought to length 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tokenizers.processors import TemplateProcessing
 
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
-from complaints.decision import Calibration, HeadCalibration
+from complaints.decision import Calibration, HeadCalibration, Scope
 from complaints.predictor import Predictor
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
@@ -77,18 +78,23 @@ LETTERS = sorted(
 MAX_TOKENS, TAIL = 24, 8
 
 
-def _calibration(taxonomy: Taxonomy) -> Calibration:
+def _calibration(taxonomy: Taxonomy, scope: Scope | None) -> Calibration:
     heads = {}
     for name, head in taxonomy.heads.items():
         thresholds: dict[str, float | None] = dict.fromkeys([*head.ids, *head.parents], 0.8)
         thresholds.pop("customer_service", None)
         heads[name] = HeadCalibration(
-            temperature=1.0, precision_target=0.9, thresholds=thresholds, coverage=0.9, set_floor=0.05
+            temperature=1.0,
+            precision_target=0.9,
+            thresholds=thresholds,
+            coverage=0.9,
+            set_floors=dict.fromkeys(head.ids, 0.05),
         )
-    return Calibration(heads=heads)
+    return Calibration(heads=heads, scope=scope)
 
 
-def _graph(vocabulary: list[str], outputs: list[str], width: int) -> onnx.ModelProto:
+def _graph(vocabulary: list[str], outputs: list[str], width: int, without: str | None) -> onnx.ModelProto:
+    shapes = {"logits": ["B", width], "contributions": ["B", "T", width], "vectors": ["B", width]}
     table = np.random.default_rng(7).normal(0, 0.05, (len(vocabulary), width)).astype(np.float32)
     for letter, signals in SIGNALS.items():
         for output, logit in signals.items():
@@ -100,8 +106,9 @@ def _graph(vocabulary: list[str], outputs: list[str], width: int) -> onnx.ModelP
         helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["rough"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["wide"]),
-        helper.make_node("Mul", ["rough", "wide"], ["seen"]),
-        helper.make_node("ReduceSum", ["seen", "middle"], ["logits"], keepdims=0),
+        helper.make_node("Mul", ["rough", "wide"], ["contributions"]),
+        helper.make_node("ReduceSum", ["contributions", "middle"], ["logits"], keepdims=0),
+        helper.make_node("LpNormalization", ["logits"], ["vectors"], axis=1, p=2),
     ]
     ids = [helper.make_tensor_value_info(n, TensorProto.INT64, ["B", "T"]) for n in ("input_ids", "attention_mask")]
     constants = {"table": table, "last": np.array([2]), "middle": np.array([1])}
@@ -109,7 +116,7 @@ def _graph(vocabulary: list[str], outputs: list[str], width: int) -> onnx.ModelP
         nodes,
         "tiny",
         ids,
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", width])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes.items() if n != without],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -117,7 +124,7 @@ def _graph(vocabulary: list[str], outputs: list[str], width: int) -> onnx.ModelP
     return model
 
 
-def _fill(folder: Path, taxonomy: Taxonomy, width: int) -> None:
+def _fill(folder: Path, taxonomy: Taxonomy, width: int, without: str | None, scope: Scope | None) -> None:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS]
     tokenizer = Tokenizer(WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Split(Regex("."), "isolated")
@@ -126,8 +133,8 @@ def _fill(folder: Path, taxonomy: Taxonomy, width: int) -> None:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     outputs = [f"{name}.{label}" for name, head in taxonomy.heads.items() for label in head.ids]
-    onnx.save(_graph(vocabulary, outputs, width), folder / "graph.onnx")
-    (folder / "calibration.json").write_text(_calibration(taxonomy).model_dump_json(), encoding="utf-8")
+    onnx.save(_graph(vocabulary, outputs, width, without), folder / "graph.onnx")
+    (folder / "calibration.json").write_text(_calibration(taxonomy, scope).model_dump_json(), encoding="utf-8")
     (folder / "README.md").write_text("# tiny\n", encoding="utf-8")
 
 
@@ -157,11 +164,25 @@ def tiny_manifest(tiny_taxonomy: Taxonomy) -> Manifest:
 
 @pytest.fixture(scope="session")
 def make_bundle(tiny_taxonomy: Taxonomy, tiny_manifest: Manifest) -> Callable[..., Bundle]:
-    """Write a tiny bundle to a path; `width` makes the graph answer with another number of logits."""
+    """Write a tiny bundle to a path.
 
-    def make(path: Path, *, width: int | None = None) -> Bundle:
-        outputs = sum(tiny_taxonomy.sizes.values())
-        return write_bundle(path, tiny_manifest, tiny_taxonomy, lambda f: _fill(f, tiny_taxonomy, width or outputs))
+    `width` makes the graph answer with another number of logits, `without` leaves an output away, `scope` goes into
+    the calibration, and `more(folder)` writes further files.
+    """
+
+    def make(
+        path: Path,
+        *,
+        width: int | None = None,
+        without: str | None = None,
+        scope: Scope | None = None,
+        more: Callable[[Path], None] = lambda folder: None,
+    ) -> Bundle:
+        def fill(folder: Path) -> None:
+            _fill(folder, tiny_taxonomy, width or sum(tiny_taxonomy.sizes.values()), without, scope)
+            more(folder)
+
+        return write_bundle(path, tiny_manifest, tiny_taxonomy, fill)
 
     return make
 

@@ -162,17 +162,17 @@ def test_a_file_cut_short_is_found(bundle: Bundle) -> None:
         Bundle.open(bundle.path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{}", b"[]", b"null", b'{"format": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{}", b"[]", b"null", b'{"format": 2}'])
 def test_a_manifest_that_is_none_is_refused(bundle: Bundle, content: bytes) -> None:
     (bundle.path / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError, match=str(bundle.path)):
         Bundle.open(bundle.path)
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None])
+@pytest.mark.parametrize("number", [0, 1, 3, "2", None])
 def test_another_format_quotes_both(bundle: Bundle, number: object) -> None:
     edit(bundle, format=number)
-    with pytest.raises(BundleError, match=f"has format {number}, but this version of jianwei reads 1"):
+    with pytest.raises(BundleError, match=f"has format {number}, but this version of jianwei reads 2"):
         Bundle.open(bundle.path)
 
 

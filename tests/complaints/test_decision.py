@@ -12,22 +12,43 @@ from complaints.decision import (
     LARGEST_SUGGESTION,
     Calibration,
     HeadCalibration,
+    Scope,
     decide,
     parent_probabilities,
     probabilities,
 )
+from complaints.encoder import Encoded
 from complaints.records import HeadPrediction
 from complaints.taxonomy import Taxonomy
 from complaints.text import Cleaned
 
+LABELS = [
+    *("quality.defect", "quality.safety", "logistics.delay", "logistics.lost", "quality", "logistics"),
+    *("customer_service", "positive", "neutral", "dissatisfied", "angry", "low", "medium", "high"),
+]
 CHINESE = Cleaned("屏幕坏了", truncated=False, chinese=True)
 
 
 def learned(
-    thresholds: dict[str, float | None], *, temperature: float = 1.0, set_floor: float = 0.05
+    thresholds: dict[str, float | None],
+    *,
+    temperature: float = 1.0,
+    set_floor: float | dict[str, float] = 0.05,
 ) -> HeadCalibration:
+    """`set_floor` is that of every label, or one for each."""
+    floors = set_floor if isinstance(set_floor, dict) else dict.fromkeys(LABELS, set_floor)
     return HeadCalibration(
-        temperature=temperature, precision_target=0.9, thresholds=thresholds, coverage=0.9, set_floor=set_floor
+        temperature=temperature, precision_target=0.9, thresholds=thresholds, coverage=0.9, set_floors=floors
+    )
+
+
+def encoded(logits: dict[str, np.ndarray], *, truncated: list[bool] | None = None, vectors=None) -> Encoded:  # type: ignore[no-untyped-def, type-arg]
+    """What the encoder would have said, with vectors that say nothing and nothing cut where none are given."""
+    rows = len(next(iter(logits.values())))
+    return Encoded(
+        logits,
+        np.zeros((rows, 2), dtype=np.float32) if vectors is None else np.array(vectors, dtype=np.float32),
+        np.array([False] * rows if truncated is None else truncated),
     )
 
 
@@ -41,7 +62,7 @@ def one_head(
 ) -> HeadPrediction:
     """Decide on one head alone whose probabilities are `shares`."""
     logits = {name: np.log(np.array([shares], dtype=np.float32))}
-    return decide(taxonomy, Calibration(heads={name: calibration}), logits, [text], top_k=top_k)[0][name]
+    return decide(taxonomy, Calibration(heads={name: calibration}), encoded(logits), [text], top_k=top_k)[0][name]
 
 
 # ---- probabilities
@@ -171,7 +192,7 @@ def both(taxonomy: Taxonomy, category: list[float], department: list[float], tex
         "sentiment": np.log(np.array([[0.01, 0.01, 0.97, 0.01]], dtype=np.float32)),
     }
     calibration = Calibration(heads=dict.fromkeys(logits, learned(every)))
-    return decide(taxonomy, calibration, logits, [text])[0]
+    return decide(taxonomy, calibration, encoded(logits), [text])[0]
 
 
 SURE_DELAY, SURE_QUALITY, SURE_LOGISTICS = [0.01, 0.01, 0.97, 0.01], [0.98, 0.01, 0.01], [0.01, 0.98, 0.01]
@@ -211,7 +232,7 @@ def test_what_is_no_chinese_text_goes_to_review(tiny_taxonomy: Taxonomy, text: C
 def test_each_row_has_its_own_text(tiny_taxonomy: Taxonomy) -> None:
     logits = {"sentiment": np.log(np.array([[0.97, 0.01, 0.01, 0.01]] * 3, dtype=np.float32))}
     texts = [CHINESE, Cleaned("hello", truncated=False, chinese=False), CHINESE]
-    rows = decide(tiny_taxonomy, Calibration(heads={"sentiment": learned({"positive": 0.5})}), logits, texts)
+    rows = decide(tiny_taxonomy, Calibration(heads={"sentiment": learned({"positive": 0.5})}), encoded(logits), texts)
     assert [row["sentiment"].decision for row in rows] == ["auto", "review", "auto"]
 
 
@@ -226,7 +247,9 @@ def test_each_row_has_its_own_text(tiny_taxonomy: Taxonomy) -> None:
         {"temperature": float("nan")},
         {"precision_target": 1},
         {"coverage": 0},
-        {"set_floor": -0.1},
+        {"set_floors": {"positive": -0.1}},
+        {"set_floors": {"positive": 1.1}},
+        {"set_floors": 0.1},
         {"colour": "red"},
     ],
 )
@@ -250,7 +273,7 @@ def test_any_logits_give_a_sound_prediction(
         dict.fromkeys([*head.ids, *head.parents], threshold), temperature=temperature, set_floor=floor
     )
     logits = {"category": np.array([scores], dtype=np.float32)}
-    one = decide(tiny_taxonomy, Calibration(heads={"category": calibration}), logits, [CHINESE])[0]["category"]
+    one = decide(tiny_taxonomy, Calibration(heads={"category": calibration}), encoded(logits), [CHINESE])[0]["category"]
     assert 1 <= len(one.prediction_set) <= 4
     assert one.top_k[0].label == one.prediction_set[0]
     assert (one.decision == "auto") == (one.reason is None)
@@ -261,3 +284,84 @@ def test_any_logits_give_a_sound_prediction(
         assert one.label in head.ids
     if one.label in head.parents:
         assert one.decision == "auto"
+
+
+# ---- floors of prediction sets
+
+
+def test_each_label_has_its_own_floor(tiny_taxonomy: Taxonomy) -> None:
+    floors = {"positive": 0.3, "neutral": 0.05, "dissatisfied": 0.5, "angry": 0.2}
+    one = one_head(tiny_taxonomy, "sentiment", [0.25, 0.06, 0.4, 0.29], learned({}, set_floor=floors))
+    assert one.prediction_set == ("angry", "neutral")
+    assert one.label == "dissatisfied"
+
+
+def test_a_label_without_a_floor_is_always_in_the_set(tiny_taxonomy: Taxonomy) -> None:
+    one = one_head(tiny_taxonomy, "sentiment", [0.97, 0.01, 0.01, 0.01], learned({}, set_floor={"angry": 0.5}))
+    assert set(one.prediction_set) == {"positive", "neutral", "dissatisfied"}
+
+
+# ---- scope and length
+
+SCOPE = Scope(weights=(1.0, -2.0), bias=0.5, threshold=0.0)
+FOREIGN, OWN = [0.0, 1.0], [1.0, 0.0]
+ENGLISH, EMPTY = Cleaned("hello", truncated=False, chinese=False), Cleaned("", truncated=False, chinese=False)
+CUT = Cleaned("屏幕坏了", truncated=True, chinese=True)
+
+
+def excuses(
+    taxonomy: Taxonomy, texts: list[Cleaned], vectors: list[list[float]], truncated: list[bool], scope: Scope | None
+) -> list[str | None]:
+    """Why each text goes to review, where category and department also contradict each other."""
+    every = learned(dict.fromkeys(LABELS, 0.5))
+    logits = {
+        "category": np.log(np.array([SURE_DELAY] * len(texts), dtype=np.float32)),
+        "department": np.log(np.array([SURE_QUALITY] * len(texts), dtype=np.float32)),
+        "sentiment": np.log(np.array([[0.97, 0.01, 0.01, 0.01]] * len(texts), dtype=np.float32)),
+    }
+    calibration = Calibration(heads=dict.fromkeys(logits, every), scope=scope)
+    rows = decide(taxonomy, calibration, encoded(logits, truncated=truncated, vectors=vectors), texts)
+    for row in rows:
+        assert row["category"].decision == row["department"].decision == "review"
+        # Contradiction holds two heads back; every other reason holds back all.
+        free = row["category"].reason == "heads_conflict"
+        assert (row["sentiment"].decision, row["sentiment"].reason) == (
+            ("auto", None) if free else ("review", row["category"].reason)
+        )
+        assert row["category"].confidence > 0.9  # what the model thinks is still said
+    return [row["category"].reason for row in rows]
+
+
+def test_scores_of_a_scope_by_hand() -> None:
+    assert SCOPE.scores(np.array([OWN, FOREIGN, [0.6, 0.8]], dtype=np.float32)) == pytest.approx([1.5, -1.5, -0.5])
+
+
+def test_reasons_and_which_of_them_comes_first(tiny_taxonomy: Taxonomy) -> None:
+    cases: list[tuple[Cleaned, list[float], bool, str]] = [
+        (EMPTY, FOREIGN, True, "empty_after_cleaning"),
+        (ENGLISH, FOREIGN, True, "not_chinese"),
+        (CHINESE, FOREIGN, True, "out_of_scope"),
+        (CHINESE, FOREIGN, False, "out_of_scope"),
+        (CUT, FOREIGN, False, "out_of_scope"),
+        (CHINESE, OWN, True, "too_long"),
+        (CUT, OWN, False, "too_long"),
+        (CHINESE, OWN, False, "heads_conflict"),
+    ]
+    texts, vectors, cut, wanted = ([case[i] for case in cases] for i in range(4))
+    assert excuses(tiny_taxonomy, texts, vectors, cut, SCOPE) == wanted  # type: ignore[arg-type]
+
+
+def test_a_score_at_the_threshold_is_inside(tiny_taxonomy: Taxonomy) -> None:
+    at = SCOPE.model_copy(update={"threshold": 1.5})
+    above = SCOPE.model_copy(update={"threshold": 1.5001})
+    assert excuses(tiny_taxonomy, [CHINESE], [OWN], [False], at) == ["heads_conflict"]
+    assert excuses(tiny_taxonomy, [CHINESE], [OWN], [False], above) == ["out_of_scope"]
+
+
+def test_without_a_scope_nothing_is_foreign(tiny_taxonomy: Taxonomy) -> None:
+    assert excuses(tiny_taxonomy, [CHINESE], [FOREIGN], [False], None) == ["heads_conflict"]
+
+
+def test_a_calibration_with_a_scope_survives_json() -> None:
+    calibration = Calibration(heads={"sentiment": learned({"positive": None})}, scope=SCOPE)
+    assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration

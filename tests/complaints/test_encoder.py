@@ -37,6 +37,7 @@ def test_a_text_gets_the_same_bits_in_any_company(encoders: dict[int, Encoder], 
         alone = encoders[1].encode([one])
         for head, logits in together.logits.items():
             assert logits[i].tobytes() == alone.logits[head][0].tobytes()
+        assert together.vectors[i].tobytes() == alone.vectors[0].tobytes()
         assert together.truncated[i] == alone.truncated[0]
 
 
@@ -78,6 +79,56 @@ def test_an_empty_text_is_answered(encoders: dict[int, Encoder]) -> None:
     encoded = encoders[1].encode([""])
     assert np.isfinite(encoded.logits["category"]).all()
     assert not encoded.truncated[0]
+
+
+# ---- vectors and contributions
+
+
+def test_vectors_have_length_1_and_like_texts_are_near(encoders: dict[int, Encoder]) -> None:
+    vectors = encoders[2].encode(["手机屏坏了", "快递在路上", "", "手机屏坏了没人管", "怒" * 80]).vectors
+    assert vectors.shape == (5, 14)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert vectors[0] @ vectors[3] > 0.9 > vectors[0] @ vectors[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("我的屏幕坏了火递怒曝光谢稳，。a1龘 ", max_size=60))
+def test_contributions_add_up_to_the_logits(encoders: dict[int, Encoder], text: str) -> None:
+    said = encoders[1].explain(text)
+    for head, logits in encoders[1].encode([text]).logits.items():
+        assert said.shares[head].shape == (len(said.spans), logits.shape[1])
+        assert said.shares[head].sum(axis=0) == pytest.approx(logits[0], abs=1e-4)
+
+
+def test_spans_say_which_characters_a_token_holds(encoders: dict[int, Encoder]) -> None:
+    text = "我的屏坏了"
+    said = encoders[1].explain(text)
+    assert [text[a:b] for a, b in said.spans] == ["", *text, ""]
+    assert said.shares["category"][:, 0].argmax() == 1 + text.index("屏")
+
+
+def test_spans_of_a_text_that_is_cut_jump_over_its_middle(encoders: dict[int, Encoder]) -> None:
+    text = "火" + "我" * 80 + "屏"
+    said = encoders[1].explain(text)
+    assert len(said.spans) == MAX_TOKENS
+    assert [a for a, b in said.spans if b > a] == [*range(MAX_TOKENS - TAIL - 1), *range(82 - TAIL + 1, 82)]
+    assert said.shares["category"][-2].argmax() == 0
+
+
+def test_an_empty_text_is_explained(encoders: dict[int, Encoder]) -> None:
+    assert encoders[1].explain("").spans.tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("output", ["logits", "contributions", "vectors"])
+def test_a_graph_that_lacks_an_output_is_refused_by_name(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, output: str
+) -> None:
+    with pytest.raises(BundleMismatch, match=f"does not answer with {output}"):
+        Encoder(make_bundle(tmp_path / "old", without=output))
+
+
+# ---- length
 
 
 def test_truncation_is_told_to_the_token(encoders: dict[int, Encoder]) -> None:

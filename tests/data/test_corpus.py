@@ -59,7 +59,7 @@ def test_heads_are_those_of_the_taxonomy(taxonomy: Taxonomy) -> None:
 
 
 def test_every_label_is_in_the_taxonomy(taxonomy: Taxonomy, written: Rows, labelled: Rows) -> None:
-    for row in [*written, *labelled, *table("double.csv")[1]]:
+    for row in [*written, *labelled, *table("double.csv")[1], *table("double_train.csv")[1]]:
         for head in HEADS:
             assert row[head] in taxonomy.heads[head].ids, row.get("id") or row["sha1"]
 
@@ -120,14 +120,14 @@ def test_every_label_is_in_every_split(taxonomy: Taxonomy, written: Rows, labell
 
 
 def test_annotations_carry_labels_and_no_text(labelled: Rows) -> None:
-    for name in ("labels.csv", "double.csv"):
+    for name in ("labels.csv", "double.csv", "double_train.csv"):
         columns, rows = table(name)
         assert columns == ["sha1", "source", *HEADS, "also", "labeller", "round", "split"]
         assert not {"text", "title", "content"} & set(columns)
         assert not [row for row in rows if None in row or None in row.values()]
         assert all(SHA1.fullmatch(row["sha1"]) for row in rows)
         assert not [row["sha1"] for row in rows if any(re.search(r"[\u4e00-\u9fff]", v) for v in row.values())]
-    assert len(labelled) >= 4000
+    assert len(labelled) >= 20_000
     assert len({(row["sha1"], row["source"]) for row in labelled}) == len(labelled)
 
 
@@ -152,6 +152,32 @@ def test_what_two_agreed_on_is_the_label_and_the_rest_is_adjudicated(
             assert {head: final[head] for head in HEADS} == {head: one[head] for head in HEADS}
         else:
             assert final["labeller"] == "adjudicated"
+
+
+def test_long_texts_are_there(written: Rows) -> None:
+    long = [row for row in written if len(row["text"]) >= 600]
+    assert len(long) >= 60
+    assert {row["split"] for row in long} == set(SPLITS)
+    assert len({row["category"] for row in long}) >= 15
+
+
+def test_rounds_and_their_splits(labelled: Rows) -> None:
+    """Later rounds teach and calibrate; round three's calibration rows are a random draw, round four's never are."""
+    splits = {number: {row["split"] for row in labelled if row["round"] == number} for number in "1234"}
+    assert {row["round"] for row in labelled} == set(splits)
+    assert splits["3"] == {"train", "calibration"}
+    assert splits["4"] == {"train"}
+    assert "test" not in splits["2"]
+
+
+def test_what_was_labelled_twice_later_is_no_test_row(labelled: Rows) -> None:
+    final = {(row["source"], row["sha1"]): row for row in labelled}
+    found: dict[tuple[str, str], Rows] = {}
+    for row in table("double_train.csv")[1]:
+        found.setdefault((row["source"], row["sha1"]), []).append(row)
+    for key, rows in found.items():
+        assert len({row["labeller"] for row in rows}) == len(rows) == 2, key
+        assert final[key]["split"] != "test", key
 
 
 def test_real_test_rows_are_of_round_one(labelled: Rows) -> None:

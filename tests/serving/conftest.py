@@ -22,8 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from complaints import text
-from complaints.bundle import Bundle, Length, Manifest, write_bundle
+from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
 from complaints.decision import Calibration, HeadCalibration
+from complaints.examples import write_examples
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 from serving.app import create_app
@@ -50,20 +51,32 @@ def _make_bundle(path: Path, *, favour: int = 0, damage: bool = False) -> Bundle
             "matrix": rng.normal(scale=0.1, size=(WIDTH, len(bias))).astype(np.float32),
             "bias": bias,
             "axes": np.array([1], dtype=np.int64),
+            "last": np.array([2], dtype=np.int64),
         }
         graph = helper.make_graph(
             [
                 helper.make_node("Gather", ["embedding", "input_ids"], ["embedded"]),
-                helper.make_node("ReduceMean", ["embedded", "axes"], ["mean"], keepdims=0),
-                helper.make_node("MatMul", ["mean", "matrix"], ["product"]),
+                helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+                helper.make_node("ReduceSum", ["mask", "axes"], ["read"], keepdims=1),
+                helper.make_node("Div", ["mask", "read"], ["even"]),
+                helper.make_node("Unsqueeze", ["even", "last"], ["weight"]),
+                helper.make_node("Mul", ["embedded", "weight"], ["weighted"]),
+                helper.make_node("MatMul", ["weighted", "matrix"], ["contributions"]),
+                helper.make_node("ReduceSum", ["contributions", "axes"], ["product"], keepdims=0),
                 helper.make_node("Add", ["product", "bias"], ["logits"]),
+                helper.make_node("ReduceSum", ["weighted", "axes"], ["mean"], keepdims=0),
+                helper.make_node("LpNormalization", ["mean"], ["vectors"], axis=1, p=2),
             ],
             "tiny",
             [
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"])
                 for name in ("input_ids", "attention_mask")
             ],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", len(bias)])],
+            [
+                helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", len(bias)]),
+                helper.make_tensor_value_info("contributions", TensorProto.FLOAT, ["B", "T", len(bias)]),
+                helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["B", WIDTH]),
+            ],
             [numpy_helper.from_array(value, name) for name, value in weights.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -81,14 +94,16 @@ def _make_bundle(path: Path, *, favour: int = 0, damage: bool = False) -> Bundle
                 precision_target=0.9,
                 thresholds=dict.fromkeys(head.names, 0.3),
                 coverage=0.9,
-                set_floor=0.05,
+                set_floors=dict.fromkeys(head.ids, 0.05),
             )
             for name, head in taxonomy.heads.items()
         }
         (folder / "calibration.json").write_text(Calibration(heads=heads).model_dump_json(), encoding="utf-8")
+        vectors = np.eye(WIDTH, dtype=np.float32)[:2]
+        write_examples(folder, [("空调坏了", {"category": "quality.defect"}), ("物流慢", {})], vectors)
 
     manifest = Manifest(
-        format=1,
+        format=FORMAT,
         name="consumer",
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         run_id=None,

@@ -52,8 +52,8 @@ def test_answer_has_the_promised_shape(service: httpx.Client, home: Path) -> Non
     answer = response.json()
     conforms(service.get("/openapi.json").json(), "PredictionOut", answer)
     assert list(answer) == [
-        "id", "ticket_id", "model", "taxonomy_version", "policy_version", "heads", "risk", "evidence", "warnings",
-        "latency_ms",
+        "id", "ticket_id", "model", "taxonomy_version", "policy_version", "heads", "risk", "evidence", "similar",
+        "warnings", "latency_ms",
     ]  # fmt: skip
     assert answer["model"] == {"name": "consumer", "version": "7", "alias": "champion"}
     assert list(answer["heads"]) == ["category", "sentiment"]
@@ -63,7 +63,11 @@ def test_answer_has_the_promised_shape(service: httpx.Client, home: Path) -> Non
     assert (answer["risk"]["level"], answer["risk"]["upgraded_from"]) == ("high", "medium")  # a VIP
     assert answer["risk"]["respond_by"] == "2026-03-01T09:40:00+08:00"
     assert all(sent[one["field"]][one["start"] : one["end"]] for one in answer["risk"]["reasons"] if one["field"])
+    assert answer["evidence"]
+    assert {one["head"] for one in answer["evidence"]} <= {"category", "sentiment"}
     assert all(sent["text"][one["start"] : one["end"]] for one in answer["evidence"])
+    assert sorted(one["text"] for one in answer["similar"]) == ["物流慢", "空调坏了"]
+    assert answer["similar"][0]["similarity"] >= answer["similar"][1]["similarity"]
 
     [(request, kept)] = rows(home, "SELECT request, response FROM predictions WHERE id = ?", answer["id"])
     assert orjson.loads(request) == sent

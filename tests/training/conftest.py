@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +13,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel
 
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
@@ -75,12 +77,24 @@ def base(tiny_encoder: Path) -> Base:
 
 
 @pytest.fixture(scope="session")
+def packaged(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder in half precision, in a folder made like the one that comes with jianwei."""
+    folder = tmp_path_factory.mktemp("packaged") / "base"
+    shutil.copytree(tiny_encoder, folder)
+    encoder = AutoModel.from_pretrained(tiny_encoder).half()
+    encoder.config.base_model = "nobody/tiny"
+    encoder.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def model(tiny_encoder: Path, three: Taxonomy) -> TriageModel:
     """An untrained model with weights large enough that texts differ in their logits."""
     torch.manual_seed(3)
     base = load_base(str(tiny_encoder), tiny_encoder)
     made = TriageModel(base.encoder, base.hidden, three, 0.0)
     with torch.no_grad():
+        made.looks.weight.normal_(0, 0.2)  # heads that look at different tokens, as they learn to
         for name, parameter in made.named_parameters():
             if parameter.ndim == 2 and "LayerNorm" not in name:
                 parameter.mul_(1.0 if name.startswith("heads.") else 8.0)

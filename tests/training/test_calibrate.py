@@ -7,9 +7,18 @@ import numpy.typing as npt
 import pytest
 
 from complaints.decision import Calibration, decide, parent_probabilities, probabilities
+from complaints.encoder import Encoded
 from complaints.taxonomy import Taxonomy
 from complaints.text import Cleaned
-from training.calibrate import FEW, GRID, calibrate_head, fit_temperature, precision_threshold, set_floor
+from training.calibrate import (
+    FEW,
+    STARTS,
+    calibrate_head,
+    fit_temperature,
+    precision_threshold,
+    set_floor,
+    set_floors,
+)
 from training.recipe import Promise
 
 Floats = npt.NDArray[np.float64]
@@ -17,6 +26,12 @@ PROMISE = Promise(precision_target=0.9, risk=0.1)
 SETS = 200
 # Three standard deviations above the risk where it is exactly reached.
 SLACK = 3 * (0.1 * 0.9 / SETS) ** 0.5
+
+
+def encoded(logits: npt.NDArray[np.float32]) -> Encoded:
+    """What the encoder would have said of one head."""
+    rows = len(logits)
+    return Encoded({"area": logits}, np.zeros((rows, 1), dtype=np.float32), np.zeros(rows, dtype=np.bool_))
 
 
 def draw(rng: np.random.Generator, n: int, k: int, strength: float = 1.5) -> tuple[npt.NDArray[np.float32], Floats]:
@@ -91,11 +106,28 @@ def test_all_right_gives_the_lowest_confidence_with_rows_enough() -> None:
 
 
 def test_the_fewest_rows_that_can_show_a_precision() -> None:
-    # n answers, all right: the chance at precision p is p ** n, which must not exceed risk / GRID.
-    least = int(np.ceil(np.log(PROMISE.risk / GRID) / np.log(PROMISE.precision_target)))
+    # n answers, all right: the chance at precision p is p ** n, which must not exceed risk / STARTS.
+    least = int(np.ceil(np.log(PROMISE.risk / STARTS) / np.log(PROMISE.precision_target)))
+    assert least == 36
     right = np.ones(least, dtype=bool)
     assert precision_threshold(np.full(least, 0.9), right, PROMISE) == 0.9
     assert precision_threshold(np.full(least - 1, 0.9), right[1:], PROMISE) is None
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 3])
+def test_a_wrong_answer_among_the_surest_does_not_block_the_rest(wrong: int) -> None:
+    confidence = np.linspace(0.99, 0.3, 600)
+    right = np.ones(600, dtype=bool)
+    right[:wrong] = False
+    found = precision_threshold(confidence, right, PROMISE)
+    assert found == pytest.approx(0.3)
+
+
+def test_no_longer_list_excuses_a_bad_start_of_it() -> None:
+    """What is let in is let in as a whole: the surest 300 are half wrong, so no start can hide them."""
+    right = np.ones(600, dtype=bool)
+    right[:300:2] = False
+    assert precision_threshold(np.linspace(0.99, 0.3, 600), right, PROMISE) is None
 
 
 def test_nothing_is_promised_where_it_is_hopeless() -> None:
@@ -133,7 +165,7 @@ def test_sets_hold_the_right_label_as_often_as_promised(coverage: float) -> None
     p = probabilities(fresh, 1.0)
     for _ in range(60):
         logits, labels = draw(rng, 150, 6)
-        floor = set_floor(probabilities(logits, 1.0), labels, coverage)
+        floor = set_floor(probabilities(logits, 1.0)[np.arange(150), labels], coverage)
         shares.append((p[np.arange(len(p)), truth] >= floor).mean())
         sizes.append((p >= floor).sum(axis=1).mean())
     assert np.mean(shares) >= coverage - 0.01
@@ -142,9 +174,69 @@ def test_sets_hold_the_right_label_as_often_as_promised(coverage: float) -> None
 
 
 def test_sets_of_too_few_rows_hold_every_label() -> None:
-    p = np.full((8, 4), 0.25)
-    assert set_floor(p, np.zeros(8, dtype=np.int64), 0.9) == 0.0
-    assert set_floor(p, np.zeros(8, dtype=np.int64), 0.8) == 0.25
+    assert set_floor(np.full(8, 0.25), 0.9) == 0.0
+    assert set_floor(np.full(8, 0.25), 0.8) == 0.25
+    assert set_floor(np.zeros(0), 0.9) == 0.0
+
+
+def lopsided(rng: np.random.Generator, n: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Probabilities of a model that is sure of label 0 and lost on label 4: (n, 5), truth (n,)."""
+    truth = rng.choice(5, p=[0.4, 0.2, 0.15, 0.15, 0.1], size=n)
+    logits = rng.normal(0, 1, (n, 5))
+    logits[np.arange(n), truth] += np.array([4.0, 3.0, 2.0, 1.0, 0.0])[truth]
+    return probabilities(logits.astype(np.float32), 1.0), truth
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_every_label_is_in_the_set_as_often_as_promised(three: Taxonomy, coverage: float) -> None:
+    """Not on average alone, as with one floor for all, which leaves the hardest label out far more often."""
+    head, rng = three.heads["area"], np.random.default_rng(11)
+    fresh, truth = lopsided(rng, 20_000)
+    shares = []
+    pooled = []
+    for _ in range(60):
+        p, labels = lopsided(rng, 400)
+        floors = set_floors(head, p, labels, coverage)
+        own = fresh[np.arange(len(truth)), truth]
+        inside = own >= np.array([floors[label] for label in head.ids])[truth]
+        shares.append([inside[truth == k].mean() for k in range(5)])
+        floor = set_floor(p[np.arange(400), labels], coverage)
+        pooled.append([(own >= floor)[truth == k].mean() for k in range(5)])
+    assert np.mean(shares, axis=0) == pytest.approx(coverage, abs=0.03)
+    assert (np.mean(shares, axis=0) >= coverage - 0.01).all()
+    assert np.mean(pooled, axis=0)[4] < coverage - 0.05
+
+
+def test_a_label_with_few_rows_takes_its_parent_s_floor_and_else_the_head_s(three: Taxonomy) -> None:
+    head = three.heads["area"]  # shop: 0 and 1; home: 2, 3 and 4
+    # shop has 30 rows of one leaf; home has 12 of one leaf and 3 of another; the last leaf has none.
+    truth = np.array([0] * 30 + [2] * 12 + [3] * 3)
+    own = np.concatenate([np.linspace(0.5, 0.9, 30), np.linspace(0.2, 0.4, 12), np.linspace(0.01, 0.03, 3)])
+    p = np.full((45, 5), 0.1)
+    p[np.arange(45), truth] = own
+    floors = set_floors(head, p, truth, 0.9)
+    assert floors["shop.counter"] == pytest.approx(set_floor(own[:30], 0.9), abs=1e-6)
+    assert floors["home.door"] == pytest.approx(set_floor(own[30:42], 0.9), abs=1e-6) == pytest.approx(0.2)
+    assert floors["shop.online"] == floors["shop.counter"]  # its parent's rows are those
+    assert floors["home.phone"] == floors["home.inside"] == pytest.approx(set_floor(own[30:], 0.9), abs=1e-6)
+    few = np.array([0] * 30 + [2] * 4)
+    floors = set_floors(head, np.concatenate([p[:30], p[30:34]]), few, 0.9)
+    everywhere = set_floor(np.concatenate([own[:30], own[30:34]]), 0.9)
+    assert {floors[f"home.{leaf}"] for leaf in ("door", "phone", "inside")} == {pytest.approx(everywhere, abs=1e-6)}
+
+
+def test_labels_of_a_flat_head_have_no_siblings(three: Taxonomy) -> None:
+    truth = np.array([0] * 20 + [1] * 5)
+    p = np.full((25, 3), 0.1)
+    p[np.arange(25), truth] = own = np.concatenate([np.linspace(0.6, 0.9, 20), np.linspace(0.2, 0.3, 5)])
+    floors = set_floors(three.heads["topic"], p, truth, 0.9)
+    assert floors["goods"] == pytest.approx(0.6 + 0.3 / 19, abs=1e-6)
+    assert floors["parcel"] == floors["money"] == pytest.approx(set_floor(own, 0.9), abs=1e-6)
+
+
+def test_with_too_few_rows_of_all_every_label_is_in_every_set(three: Taxonomy) -> None:
+    floors = set_floors(three.heads["topic"], np.full((5, 3), 1 / 3), np.zeros(5, dtype=np.int64), 0.9)
+    assert floors == {"goods": 0.0, "parcel": 0.0, "money": 0.0}
 
 
 # --- a head
@@ -154,9 +246,9 @@ def test_no_rows_promise_nothing(three: Taxonomy) -> None:
     head = three.heads["area"]
     found = calibrate_head(head, np.zeros((0, 5), dtype=np.float32), np.zeros(0, dtype=np.int64), PROMISE)
     assert found.thresholds == dict.fromkeys([*head.ids, *head.parents])
-    assert (found.temperature, found.set_floor) == (1.0, 0.0)
+    assert (found.temperature, found.set_floors) == (1.0, {})
     logits = np.array([[50, 0, 0, 0, 0]], dtype=np.float32)
-    one = decide(three, Calibration(heads={"area": found}), {"area": logits}, [Cleaned("快递", False, True)])[0]["area"]
+    one = decide(three, Calibration(heads={"area": found}), encoded(logits), [Cleaned("快递", False, True)])[0]["area"]
     assert one.decision != "auto"
     assert set(one.prediction_set) == set(head.ids)
 
@@ -179,7 +271,7 @@ def test_parents_have_thresholds_of_their_own(three: Taxonomy) -> None:
     assert all(found.thresholds[parent] is not None for parent in head.parents)
     fresh, _ = sure_of_parents(rng, 50)
     cleaned = [Cleaned("快递", False, True)] * 50
-    decided = decide(three, Calibration(heads={"area": found}), {"area": fresh}, cleaned)
+    decided = decide(three, Calibration(heads={"area": found}), encoded(fresh), cleaned)
     assert sum(row["area"].decision == "auto" for row in decided) > 40
     assert {row["area"].label for row in decided if row["area"].decision == "auto"} == set(head.parents)
 
@@ -216,7 +308,7 @@ def test_what_is_auto_keeps_the_promise_over_labels_and_parents(three: Taxonomy)
     broken, runs = 0, 16
     for _ in range(runs):
         found = calibrate_head(head, *draw(rng, 500, 5, strength=3.0), PROMISE)
-        decided = [row["area"] for row in decide(three, Calibration(heads={"area": found}), {"area": fresh}, cleaned)]
+        decided = [row["area"] for row in decide(three, Calibration(heads={"area": found}), encoded(fresh), cleaned)]
         auto = [
             one.label in (head.ids[t], head.parent(head.ids[t]))
             for one, t in zip(decided, truth, strict=True)

@@ -12,11 +12,22 @@ from sklearn.metrics import f1_score
 from complaints.bundle import Bundle
 from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
-from complaints.records import Decision, HeadPrediction, Scored
+from complaints.records import Complaint, Decision, HeadPrediction, Scored
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 from training.baseline import baseline
-from training.evaluate import BINS, HeadResult, evaluate, expected_calibration_error, reliability, report
+from training.evaluate import (
+    BINS,
+    FEWEST_IN_SLICE,
+    HeadResult,
+    area_under_risk_coverage,
+    evaluate,
+    expected_calibration_error,
+    reliability,
+    report,
+    risk_coverage,
+    slices,
+)
 from training.plots import confusion_figure, reliability_figure
 from training.sources import Example
 from training.train import _rival
@@ -45,7 +56,8 @@ def answer(label: str, decision: Decision = "auto", confidence: float = 0.9, lea
 
 def result(truth: list[str], decided: list[HeadPrediction]) -> HeadResult:
     guess = [one.top_k[0].label for one in decided]
-    return HeadResult(truth, guess, np.array([one.top_k[0].confidence for one in decided]), decided)
+    confidence = np.array([one.top_k[0].confidence for one in decided])
+    return HeadResult(truth, guess, confidence, decided, tuple(range(len(truth))))
 
 
 # --- calibration error
@@ -87,6 +99,119 @@ def test_calibration_error_of_no_rows_is_nothing() -> None:
     assert reliability(np.zeros(0), np.zeros(0, dtype=bool)) == []
 
 
+# --- risk and coverage
+
+
+def test_risk_and_coverage_by_hand() -> None:
+    confidence, right = np.array([0.7, 0.9, 0.8, 0.6]), np.array([True, True, False, False])
+    coverage, risk = risk_coverage(confidence, right)
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert risk.tolist() == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])
+    assert area_under_risk_coverage(confidence, right) == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 4)
+
+
+def test_aurc_is_nothing_at_best_and_the_error_rate_by_chance() -> None:
+    confidence = np.linspace(0, 1, 2000)
+    assert area_under_risk_coverage(confidence, np.ones(2000, dtype=bool)) == 0
+    assert area_under_risk_coverage(confidence, np.zeros(2000, dtype=bool)) == 1
+    right = np.random.default_rng(0).random(2000) < 0.7
+    assert area_under_risk_coverage(np.random.default_rng(1).random(2000), right) == pytest.approx(0.3, abs=0.05)
+    assert area_under_risk_coverage(right.astype(float), right) < 0.1
+    assert area_under_risk_coverage(-right.astype(float), right) > 0.5
+    assert area_under_risk_coverage(np.zeros(0), np.zeros(0, dtype=bool)) == 0
+
+
+# --- intervals
+
+
+def test_intervals_are_those_of_the_binomial(three: Taxonomy) -> None:
+    truth = ["goods", "parcel"] * 200
+    guess = [t if i % 5 else "money" for i, t in enumerate(truth)]
+    one = result(truth, [answer(g) for g in guess])
+    low, high = one.intervals(three.heads["topic"])["accuracy"]
+    half = 1.96 * (0.8 * 0.2 / 400) ** 0.5
+    assert (low, high) == (pytest.approx(0.8 - half, abs=0.015), pytest.approx(0.8 + half, abs=0.015))
+    assert one.intervals(three.heads["topic"]) == one.intervals(three.heads["topic"])
+    assert one.intervals(three.heads["topic"], seed=2) != one.intervals(three.heads["topic"])
+
+
+@pytest.mark.parametrize("name", ["topic", "area", "mood"])
+def test_intervals_hold_what_is_measured(three: Taxonomy, name: str) -> None:
+    head, rng = three.heads[name], np.random.default_rng(3)
+    truth = [head.ids[i] for i in rng.integers(head.size, size=300)]
+    guess = [t if rng.random() < 0.6 else head.ids[rng.integers(head.size)] for t in truth]
+    one = result(truth, [answer(g) for g in guess])
+    found, measured = one.intervals(head), one.metrics(head)
+    wanted = {"topic": set(), "area": {"parent_macro_f1"}, "mood": {"quadratic_kappa"}}[name]
+    assert found.keys() == {"accuracy", "macro_f1"} | wanted
+    for measure, (low, high) in found.items():
+        assert low < measured[measure] < high, measure
+        assert high - low < 0.25
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say(three: Taxonomy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.evaluate.RESAMPLES", 200)
+    rng, held = np.random.default_rng(4), 0
+    for _ in range(60):
+        guess = ["goods" if good else "parcel" for good in rng.random(150) < 0.7]
+        low, high = result(["goods"] * 150, [answer(g) for g in guess]).intervals(three.heads["topic"])["accuracy"]
+        held += low <= 0.7 <= high
+    assert held >= 0.85 * 60
+
+
+# --- parts of the rows
+
+
+def test_among_keeps_the_rows_wanted_in_their_order(three: Taxonomy) -> None:
+    one = HeadResult(
+        ["goods", "money", "goods"],
+        ["goods", "goods", "parcel"],
+        np.array([0.9, 0.8, 0.7]),
+        [answer("goods"), answer("goods", confidence=0.8), answer("parcel", confidence=0.7)],
+        (4, 7, 9),  # places among all examples: others are silent on this head
+    )
+    part = one.among({9, 4, 5})
+    assert (part.truth, part.guess, part.rows) == (["goods", "goods"], ["goods", "parcel"], (4, 9))
+    assert part.confidence.tolist() == [0.9, 0.7]
+    assert [d.label for d in part.decided] == ["goods", "parcel"]
+    assert part.metrics(three.heads["topic"])["accuracy"] == 0.5
+    assert one.among(set()).truth == []
+
+
+def test_slices_by_source_length_and_channel(predictor: Predictor) -> None:
+    def rows(count: int, source: str, channel: str | None, words: int, labels: dict[str, str]) -> list[Example]:
+        return [Example(Complaint(text="快" * words, channel=channel), labels, source)] * count
+
+    examples = [
+        *rows(FEWEST_IN_SLICE, "a", "app", 29, {"topic": "goods"}),
+        *rows(FEWEST_IN_SLICE, "b", "phone", 30, {"topic": "money"}),
+        *rows(FEWEST_IN_SLICE - 1, "c", None, 300, {"topic": "goods"}),
+        *rows(FEWEST_IN_SLICE, "b", None, 299, {"mood": "calm"}),
+    ]
+    results = {
+        "topic": result(["goods"] * 59, [answer("goods")] * 40 + [answer("money")] * 19),
+        "mood": HeadResult(["calm"] * 20, ["calm"] * 20, np.ones(20), [answer("calm")] * 20, tuple(range(59, 79))),
+    }
+    found = slices(predictor, results, examples)
+    assert {part: set(heads) for part, heads in found.items()} == {
+        "source: b": {"topic", "mood"},
+        "source: a": {"topic"},
+        "characters: 0-30": {"topic"},
+        "characters: 30-100": {"topic"},
+        "characters: 100-300": {"mood"},
+        "channel: app": {"topic"},
+        "channel: phone": {"topic"},
+    }
+    assert found["source: a"]["topic"]["accuracy"] == 1.0
+    assert found["source: b"]["topic"]["rows"] == 20
+    assert found["source: b"]["mood"]["quadratic_kappa"] is None
+
+
+def test_one_source_alone_is_no_slice(predictor: Predictor, example: Make) -> None:
+    examples = [example("快递")] * 30
+    assert slices(predictor, {"topic": result(["goods"] * 30, [answer("goods")] * 30)}, examples) == {}
+
+
 # --- metrics
 
 
@@ -122,6 +247,9 @@ def test_a_parent_counts_as_right_for_its_leaves_alone(three: Taxonomy) -> None:
     assert rows["shop.online"]["auto_precision"] == 1.0
     assert rows["shop.online"]["support"] == 2
     assert rows["home.phone"]["auto_precision"] is None
+    assert rows["shop.online"]["set_coverage"] == 0.5  # of its two rows
+    assert rows["home.door"]["set_coverage"] is None  # never true
+    assert rows["home.phone"]["set_coverage"] == 0.0
 
 
 def test_a_dot_in_a_flat_label_is_no_hierarchy() -> None:
@@ -174,6 +302,8 @@ def test_evaluate_scores_leaves_of_the_heads_that_rows_name(
     assert found["topic"].guess[:2] == [one.label for one in served]
     assert found["topic"].confidence[:2].tolist() == [one.confidence for one in served]
     assert found["topic"].truth[:2] == ["parcel", "goods"]
+    assert found["topic"].rows[:4] == (0, 1, 3, 4)
+    assert found["mood"].rows[:2] == (2, 5)
 
 
 @pytest.mark.parametrize("labels", [{}, {"area": "home"}])
@@ -186,7 +316,7 @@ def test_nothing_to_score_is_refused(predictor: Predictor, example: Make, labels
 
 def test_the_report_is_plain_and_has_no_nan(predictor: Predictor, example: Make) -> None:
     rows = [example("快递没动静", {"topic": "parcel"}), example("退款", {"topic": "money"})]
-    found = report(predictor, evaluate(predictor, rows, quiet=True))
+    found = report(predictor, evaluate(predictor, rows, quiet=True), rows)
     assert found["heads"]["topic"]["auto_precision"] is None  # an untrained model promises nothing
     assert found["heads"]["topic"]["rows"] == 2
     assert found["bundle"] == predictor.bundle.digest
@@ -196,7 +326,10 @@ def test_the_report_is_plain_and_has_no_nan(predictor: Predictor, example: Make)
 
 def test_an_undefined_kappa_is_none_without_a_warning(three: Taxonomy, predictor: Predictor) -> None:
     one = result(["calm"] * 3, [answer("calm")] * 3)
-    assert report(predictor, {"mood": one})["heads"]["mood"]["quadratic_kappa"] is None
+    rows = [Example(Complaint(text="快递"), {"mood": "calm"}, "s")] * 3
+    found = report(predictor, {"mood": one}, rows)["heads"]["mood"]
+    assert found["quadratic_kappa"] is None
+    assert found["intervals"] == {"accuracy": (1.0, 1.0), "macro_f1": (1.0, 1.0)}
 
 
 def test_a_champion_with_other_labels_is_not_compared(predictor: Predictor, example: Make, three: Taxonomy) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from complaints.bundle import Bundle
 from complaints.encoder import Encoder
-from training.model import Base, TriageModel
+from training.model import Base, Traced, TriageModel
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,10 @@ def test_any_batch_and_length(session: onnxruntime.InferenceSession, batch: int,
     rng = np.random.default_rng(0)
     found = run(session, rng.integers(6, 30, (batch, tokens)))
     assert found.shape == (batch, 12)
-    assert np.isfinite(found).all()
+    ids = rng.integers(6, 30, (batch, tokens))
+    outputs = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    assert [one.shape for one in outputs] == [(batch, 12), (batch, tokens, 12), (batch, 32)]
+    assert all(np.isfinite(one).all() for one in [found, *outputs])
 
 
 def test_padding_is_not_read(session: onnxruntime.InferenceSession) -> None:
@@ -67,8 +70,33 @@ def test_padding_is_not_read(session: onnxruntime.InferenceSession) -> None:
 def test_names_and_shapes(session: onnxruntime.InferenceSession) -> None:
     assert [i.name for i in session.get_inputs()] == ["input_ids", "attention_mask"]
     assert {i.type for i in session.get_inputs()} == {"tensor(int64)"}
-    (output,) = session.get_outputs()
-    assert (output.name, output.type, output.shape[-1]) == ("logits", "tensor(float)", 12)
+    assert [(o.name, o.type, len(o.shape), o.shape[-1]) for o in session.get_outputs()] == [
+        ("logits", "tensor(float)", 2, 12),
+        ("contributions", "tensor(float)", 3, 12),
+        ("vectors", "tensor(float)", 2, 32),
+    ]
+
+
+def test_int8_contributions_and_vectors_are_near_torch_s(
+    bundle: Bundle, model: TriageModel, base: Base, labelled_rows: list[dict[str, str]]
+) -> None:
+    texts = [row["内容"] for row in labelled_rows[:30]]
+    encoder = Encoder(bundle)
+    encoded = encoder.encode(texts)
+    assert np.linalg.norm(encoded.vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    found, wanted = [], []
+    for i, text in enumerate(texts):
+        said = np.concatenate(list(encoder.explain(text).shares.values()), axis=1)
+        logits = np.concatenate([one[i] for one in encoded.logits.values()])
+        assert said.sum(axis=0) == pytest.approx(logits - model.heads.bias.detach().numpy(), abs=1e-3)
+        ids = torch.tensor([base.tokenizer.encode(text).ids])
+        with torch.inference_mode():
+            _, contributions, vectors = Traced(model)(ids, torch.ones_like(ids))
+        assert float(vectors[0].numpy() @ encoded.vectors[i]) > 0.99
+        found.append(said)
+        wanted.append(contributions[0].numpy())
+    encoder.close()
+    assert np.corrcoef(np.concatenate(found).ravel(), np.concatenate(wanted).ravel())[0, 1] > 0.97
 
 
 def test_the_graph_is_valid(graph: onnx.ModelProto) -> None:
@@ -94,8 +122,8 @@ def test_every_product_with_weights_is_int8(graph: onnx.ModelProto, model: Triag
     products = [n for n in graph.graph.node if n.op_type in ("MatMulInteger", "DynamicQuantizeMatMul")]
     weights = [stored[n.input[1]] for n in products]
     assert {t.data_type for t in weights} == {TensorProto.INT8}
-    # query, key, value, output and two of the feed-forward a layer, and the heads
-    assert len(products) == 6 * 2 + 1
+    # query, key, value, output and two of the feed-forward a layer, the looks and the heads
+    assert len(products) == 6 * 2 + 2
     for weight in weights:  # reduce_range: 7 bits
         assert np.abs(numpy_helper.to_array(weight).astype(int)).max() <= 64
     large = [t for t in graph.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) >= 2]

@@ -1,4 +1,4 @@
-"""Batches, learning rates, and logits that come back in the order of the rows."""
+"""Learning rates, logits that come back in the order of the rows, and the epoch that is kept."""
 
 from __future__ import annotations
 
@@ -7,75 +7,26 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from complaints.bundle import Length
 from complaints.errors import InvalidInput
-from complaints.records import Complaint
 from complaints.taxonomy import Taxonomy
-from training.fit import (
-    Encoded,
-    batches,
-    collate,
-    encode,
-    fit_model,
-    macro_f1,
-    parameter_groups,
-    predict_logits,
-    read_text,
-)
+from training.batches import Encoded, collate, encode
+from training.fit import fit_model, macro_f1, parameter_groups, predict_logits
 from training.model import Base, TriageModel, load_base, targets
 from training.recipe import Fit
 from training.sources import Example
 
 Make = Callable[..., Example]
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp32 on every processor, so that numbers can be compared closely."""
+    monkeypatch.setattr("training.batches.HALVES", ())
+
+
 NONE = torch.zeros(12, dtype=torch.bool)
-
-
-def rows_of(lengths: list[int]) -> list[Encoded]:
-    return [Encoded([5] * n, NONE) for n in lengths]
-
-
-@settings(max_examples=100, derandomize=True, deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 300), max_size=200),
-    budget=st.integers(128, 1024),
-    most=st.integers(1, 16),
-    seed=st.none() | st.integers(0, 9),
-)
-def test_batches_hold_every_row_once_within_budget(
-    lengths: list[int], budget: int, most: int, seed: int | None
-) -> None:
-    rows = rows_of(lengths)
-    rng = None if seed is None else random.Random(seed)
-    made = list(batches(rows, Fit(batch_tokens=budget, batch_rows=most), rng))
-    assert sorted(id(row) for batch in made for row in batch) == sorted(map(id, rows))
-    for batch in made:
-        assert 1 <= len(batch) <= most
-        assert len(batch) == 1 or len(batch) * max(len(row.ids) for row in batch) <= budget
-
-
-def test_batches_are_like_in_length_and_random_in_order() -> None:
-    rng = random.Random(0)
-    rows = rows_of([rng.randint(5, 200) for _ in range(400)])
-    fit = Fit(batch_tokens=4096, batch_rows=16)
-    made = list(batches(rows, fit, random.Random(1)))
-    padded = sum(len(b) * max(len(row.ids) for row in b) for b in made)
-    assert padded < 1.2 * sum(len(row.ids) for row in rows)
-    widths = [max(len(row.ids) for row in b) for b in made]
-    assert widths != sorted(widths)
-    again = list(batches(rows, fit, random.Random(1)))
-    assert [[id(r) for r in b] for b in made] == [[id(r) for r in b] for b in again]
-    assert [[id(r) for r in b] for b in made] != [[id(r) for r in b] for b in batches(rows, fit, random.Random(2))]
-
-
-def test_collate_pads_and_masks() -> None:
-    one = torch.arange(12) == 1
-    ids, mask, admissible = collate([Encoded([7, 8], NONE), Encoded([9, 9, 9, 9], one)], pad=3)
-    assert ids.tolist() == [[7, 8, 3, 3], [9, 9, 9, 9]]
-    assert mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
-    assert admissible.tolist() == [NONE.tolist(), one.tolist()]
 
 
 def test_parameter_groups_cover_all_once_and_rise_to_the_heads(model: TriageModel) -> None:
@@ -87,7 +38,11 @@ def test_parameter_groups_cover_all_once_and_rise_to_the_heads(model: TriageMode
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}  # type: ignore[attr-defined]
     rates: dict[str, set[object]] = {}
     for name, parameter in model.named_parameters():
-        where = "heads" if name.startswith("heads.") else next((p for p in name.split(".") if p.isdigit()), "words")
+        where = (
+            "heads"
+            if name.startswith(("heads.", "looks."))
+            else next((p for p in name.split(".") if p.isdigit()), "words")
+        )
         rates.setdefault(where, set()).add(rate[id(parameter)])
         assert decay[id(parameter)] == (0.1 if parameter.ndim == 2 else 0.0), name
     assert {k: [pytest.approx(v) for v in values] for k, values in rates.items()} == {
@@ -121,20 +76,6 @@ def test_a_row_that_stands_twice_gets_its_logits_twice(model: TriageModel, monke
     assert torch.allclose(found[1], found[2], atol=1e-5)
 
 
-def test_long_texts_are_cut_as_serving_cuts_them(base: Base, three: Taxonomy, example: Make) -> None:
-    long, short = "快递" * 40 + "退款", "快递没到"
-    found = encode([example(long), example(short, {"mood": "angry"})], base, three, Length(max_tokens=20, tail=5))
-    whole = base.tokenizer.encode(read_text(example(long))).ids
-    assert found[0].ids == whole[:15] + whole[-5:]
-    assert found[1].ids == base.tokenizer.encode(short).ids
-    assert torch.equal(found[1].admissible, targets(three, {"mood": "angry"}))
-
-
-def test_texts_are_read_cleaned_with_the_title_first() -> None:
-    made = Example(Complaint(text="電話 13800138000", title="標題"), {}, "s")
-    assert read_text(made) == "标题 电话 <手机号>"
-
-
 def test_macro_f1_counts_rows_known_by_a_leaf(three: Taxonomy) -> None:
     rows = [
         Encoded([3], targets(three, labels))
@@ -157,7 +98,13 @@ def fresh(tiny_encoder: object, three: Taxonomy) -> tuple[Base, TriageModel]:
     return base, TriageModel(base.encoder, base.hidden, three, 0.0)
 
 
-def test_fit_keeps_the_best_epoch_and_logs_each(tiny_encoder: object, three: Taxonomy, example: Make) -> None:
+@pytest.mark.parametrize("from_probe", [True, False])
+def test_fit_keeps_the_best_epoch_and_logs_each(
+    tiny_encoder: object, three: Taxonomy, example: Make, monkeypatch: pytest.MonkeyPatch, from_probe: bool
+) -> None:
+    monkeypatch.setattr("training.fit.FEWEST_TO_CHOOSE", 24)
+    if not from_probe:
+        monkeypatch.setattr("training.fit.probe", lambda *arguments: None)
     base, model = fresh(tiny_encoder, three)
     texts = [("快递一直没动静", "parcel"), ("屏幕出了问题", "goods"), ("退款让我再等等", "money")] * 8
     rows = encode([example(t, {"topic": label}) for t, label in texts], base, three, Length(max_tokens=32, tail=8))
@@ -165,13 +112,33 @@ def test_fit_keeps_the_best_epoch_and_logs_each(tiny_encoder: object, three: Tax
     fit = Fit(epochs=40, patience=10, learning_rate=1e-2, head_learning_rate=1e-2, batch_rows=8)
     best = fit_model(model, base, three, rows, rows, fit, lambda values, epoch: logged.append((values, epoch)))
     scores = [values["calibration_macro_f1/topic"] for values, _ in logged]
-    assert [epoch for _, epoch in logged] == list(range(1, len(logged) + 1))
-    assert all(values.keys() == {"loss/topic", "calibration_macro_f1/topic"} for values, _ in logged)
-    assert best == scores.index(max(scores)) + 1
-    assert len(logged) == min(40, best + 10)  # patience
+    assert [epoch for _, epoch in logged] == list(range(len(logged)))
+    assert logged[0][0].keys() == {"calibration_macro_f1/topic"}
+    assert all(values.keys() == {"loss/topic", "calibration_macro_f1/topic"} for values, _ in logged[1:])
+    assert best == scores.index(max(scores))
+    assert len(logged) == 1 + min(40, best + 10)  # patience
     assert max(scores) > 0.9
+    assert from_probe == (scores[0] > 0.9)
     assert not model.training
     assert macro_f1(three, predict_logits(model, rows, fit, 0), rows)["topic"] == pytest.approx(max(scores))
+
+
+def test_with_few_calibration_rows_the_last_epoch_stands(
+    tiny_encoder: object, three: Taxonomy, example: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, model = fresh(tiny_encoder, three)
+    rows = encode(
+        [example("快递没动静"), example("退款", {"topic": "money"})], base, three, Length(max_tokens=32, tail=8)
+    )
+    seen: list[torch.Tensor] = []
+    fit = Fit(epochs=4, patience=1)
+    best = fit_model(
+        model, base, three, rows, rows, fit, lambda values, epoch: seen.append(model.heads.weight.detach().clone())
+    )
+    assert best == 4
+    assert len(seen) == 5
+    assert torch.equal(model.heads.weight, seen[-1])
+    assert not torch.equal(seen[-1], seen[-2])
 
 
 def test_the_same_seed_fits_the_same_weights(tiny_encoder: object, three: Taxonomy, example: Make) -> None:

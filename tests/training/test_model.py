@@ -15,9 +15,21 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from transformers import AutoModel, AutoTokenizer
 
 from complaints.bundle import Bundle
-from complaints.errors import BundleError, InvalidInput
+from complaints.errors import InvalidInput
 from complaints.taxonomy import Taxonomy
-from training.model import Base, TriageModel, cut_vocabulary, load_base, losses, save_weights, targets
+from jianwei.default_model import packaged_base
+from training.model import (
+    PACKAGED,
+    Base,
+    Traced,
+    TriageModel,
+    cut_vocabulary,
+    load_base,
+    losses,
+    lower_case,
+    save_weights,
+    targets,
+)
 
 TOPIC, AREA, MOOD = slice(0, 3), slice(3, 8), slice(8, 12)
 HAN = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
@@ -126,6 +138,72 @@ def test_the_model_answers_for_all_heads_side_by_side(model: TriageModel) -> Non
     assert torch.allclose(both[:1], alone, atol=1e-5)  # padding changes nothing
 
 
+IDS = torch.tensor([[3, 6, 7, 4, 0, 0], [3, 6, 7, 8, 9, 4]])
+MASK = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
+
+
+def test_contributions_add_up_to_the_logits_less_their_bias(model: TriageModel) -> None:
+    with torch.inference_mode():
+        logits, contributions, states = model.read(IDS, MASK)
+    assert contributions.shape == (2, 6, 12)
+    assert states.shape == (2, 32)
+    assert torch.allclose(contributions.sum(dim=1), logits - model.heads.bias, atol=1e-5)
+    assert (contributions[0, 4:] == 0).all()  # padding says nothing
+    assert (contributions[0, :4] != 0).any(dim=-1).all()
+    assert torch.equal(logits, model(IDS, MASK))
+
+
+def test_padding_is_not_read_whatever_stands_there(model: TriageModel) -> None:
+    other = torch.where(MASK == 1, IDS, 17)
+    with torch.inference_mode():
+        for one, two in zip(model.read(IDS, MASK), model.read(other, MASK), strict=True):
+            assert torch.allclose(one, two, atol=1e-5)
+
+
+def test_an_untrained_head_looks_at_all_tokens_alike(base: Base, three: Taxonomy) -> None:
+    fresh = TriageModel(base.encoder, base.hidden, three, 0.0).eval()
+    with torch.inference_mode():
+        states = fresh.encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
+        logits, _, pooled = fresh.read(IDS, MASK)
+    mean = torch.stack([states[0, :4].mean(dim=0), states[1].mean(dim=0)])
+    assert torch.allclose(pooled, mean, atol=1e-5)
+    assert torch.allclose(logits, fresh.heads(mean), atol=1e-4)
+
+
+def test_each_head_looks_with_weights_of_its_own(model: TriageModel) -> None:
+    with torch.inference_mode():
+        states = model.encoder(input_ids=IDS[1:], attention_mask=MASK[1:]).last_hidden_state[0]
+        weights = model.looks(states).softmax(dim=0)
+        logits = model(IDS[1:], MASK[1:])[0]
+    for head, part in enumerate((TOPIC, AREA, MOOD)):
+        wanted = model.heads((weights[:, head : head + 1] * states).sum(dim=0))[part]
+        assert torch.allclose(logits[part], wanted, atol=1e-4)
+    assert not torch.allclose(weights[:, 0], weights[:, 1], atol=1e-2)
+
+
+def test_vectors_have_length_1(model: TriageModel) -> None:
+    with torch.inference_mode():
+        logits, contributions, vectors = Traced(model)(IDS, MASK)
+        plain = model.read(IDS, MASK)
+    assert torch.allclose(vectors.norm(dim=-1), torch.ones(2))
+    assert torch.allclose(vectors * plain[2].norm(dim=-1, keepdim=True), plain[2], atol=1e-5)
+    assert torch.equal(logits, plain[0])
+    assert torch.equal(contributions, plain[1])
+
+
+def test_features_are_dropped_in_training_alone(base: Base, three: Taxonomy) -> None:
+    torch.manual_seed(0)
+    some = TriageModel(base.encoder, base.hidden, three, 0.5)
+    with torch.no_grad():
+        some.train()
+        first, contributions, _ = some.read(IDS, MASK)
+        second = some(IDS, MASK)
+        assert not torch.allclose(first, second)
+        assert torch.allclose(contributions.sum(dim=1), first - some.heads.bias, atol=1e-5)
+        some.eval()
+        assert torch.equal(some(IDS, MASK), some(IDS, MASK))
+
+
 # --- vocabulary
 
 
@@ -222,6 +300,41 @@ def test_other_tokenizers_are_left_alone(tokenizer: Tokenizer) -> None:
     assert found.to_str() == before
 
 
+# --- capitals
+
+
+def cased(*extra: str) -> Tokenizer:
+    """A BERT tokenizer that says that it keeps capitals."""
+    made = word_pieces(extra)
+    made.normalizer = normalizers.BertNormalizer(lowercase=False)
+    return made
+
+
+def test_letters_are_lowered_where_no_capital_is_known() -> None:
+    assert cased().encode("ABx").tokens == ["[CLS]", "[UNK]", "[SEP]"]
+    assert lower_case(cased()).encode("ABx").tokens == lower_case(cased()).encode("abx").tokens
+    assert lower_case(cased()).encode("Ab 是ABC").tokens[1] == "ab"
+
+
+@pytest.mark.parametrize("token", ["A", "##B", "App"])
+def test_a_vocabulary_with_capitals_keeps_them(token: str) -> None:
+    tokenizer = cased(token)
+    assert lower_case(tokenizer).to_str() == tokenizer.to_str()
+
+
+@pytest.mark.parametrize("mark", ["[MASK2]", "<S>"])
+def test_marks_are_no_capitals(mark: str) -> None:
+    assert lower_case(cased(mark)).encode("AB").tokens == ["[CLS]", "ab", "[SEP]"]
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [*other_tokenizers()[:2], other_tokenizers()[3]], ids=["words", "unigram", "nfkc"]
+)
+def test_tokenizers_of_other_kinds_keep_their_capitals(tokenizer: Tokenizer) -> None:
+    before = tokenizer.to_str()
+    assert lower_case(tokenizer).to_str() == before
+
+
 # --- where an encoder comes from
 
 
@@ -264,16 +377,45 @@ def test_a_bundle_is_a_base(bundle: Bundle, model: TriageModel, tmp_path: Path) 
     assert found.tokenizer.encode("快递").tokens == ["[CLS]", "快", "递", "[SEP]"]
 
 
-def test_the_fallback_stands_in_where_the_hub_cannot_give(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_packaged_one_stands_in_where_the_hub_cannot_give(packaged: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", logger="training.model"):
-        found = load_base("nobody/no-such-encoder", bundle.path)
-    assert found.name == "three (from tiny)"
+        found = load_base("nobody/no-such-encoder", packaged)
+    assert found.name == "nobody/tiny"
     assert "nobody/no-such-encoder" in caplog.text
 
 
-def test_without_a_fallback_the_missing_bundle_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"bundle\.json"):
-        load_base("nobody/no-such-encoder", tmp_path)
+@pytest.mark.parametrize("name", ["nobody/no-such-encoder", PACKAGED])
+def test_a_package_without_its_encoder_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="no encoder in") as caught:
+        load_base(name, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_the_packaged_one_is_its_source_in_half(tiny_encoder: Path, base: Base, packaged: Path) -> None:
+    found = load_base(PACKAGED, packaged)
+    assert (found.name, found.vocabulary, found.hidden) == ("nobody/tiny", base.vocabulary, base.hidden)
+    assert found.tokenizer.to_str() == base.tokenizer.to_str()
+    assert all(parameter.dtype == torch.float32 for parameter in found.encoder.parameters())
+    for name, value in base.encoder.state_dict().items():
+        assert torch.equal(found.encoder.state_dict()[name], value.half().float()), name
+
+
+# Means of the last states over the tokens, as BAAI/bge-small-zh-v1.5 gave them in fp32, first eight of 512.
+SENTENCE = "快递三天没动静，APP也打不开"
+STATES = [0.6804, 0.2925, 0.0656, -0.2909, -0.4043, -0.0281, -0.2381, -0.1194]
+
+
+def test_the_encoder_that_comes_with_jianwei_gives_the_states_of_its_source(tmp_path: Path) -> None:
+    found = load_base(PACKAGED, packaged_base())
+    assert found.name == "BAAI/bge-small-zh-v1.5"
+    assert (found.hidden, found.layers, found.max_tokens) == (512, 4, 512)
+    assert found.vocabulary[0] == found.vocabulary[1] < 14_000  # cut once and for all
+    encoding = found.tokenizer.encode(SENTENCE)
+    assert encoding.tokens == ["[CLS]", *"快递三天没动静，", "app", *"也打不开", "[SEP]"]
+    found.encoder.eval()
+    with torch.inference_mode():
+        states = found.encoder(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].mean(dim=0)
+    assert states[:8].tolist() == pytest.approx(STATES, abs=2e-3)
 
 
 def test_a_folder_without_a_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:

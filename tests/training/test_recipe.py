@@ -10,6 +10,7 @@ import pytest
 
 from complaints.errors import InvalidInput, RecipeError, UnreadableFile
 from complaints.taxonomy import Taxonomy
+from training.model import PACKAGED
 from training.recipe import BASE_MODEL, Fit, Recipe, find
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -56,7 +57,8 @@ def test_every_corpus_file_is_in_both_recipes_that_use_the_corpus() -> None:
 
 def test_defaults(write: Write) -> None:
     recipe = Recipe.load(write("r.yaml", GOOD))
-    assert recipe.base == BASE_MODEL
+    assert recipe.base == BASE_MODEL == PACKAGED
+    assert recipe.sources[0].show is False
     assert recipe.fit == Fit()
     assert recipe.sources[0].text == "text"
     assert recipe.promise.precision_target == 0.95

@@ -241,3 +241,13 @@ def test_annotations_saved_by_excel(write: Write, read: Reader) -> None:
     write("real.csv", "text\n一\n")
     write("notes.csv", f"sha1,source,topic\n{sha1('一')},real,goods\n", "utf-8-sig")
     assert labels(read(file="real.csv", annotations="notes.csv", heads={"topic": "topic"})) == [{"topic": "goods"}]
+
+
+def test_channel_and_whether_it_may_be_shown_are_kept(write: Write, read: Reader) -> None:
+    write("a.csv", f"text,t,way\n一,goods,微博\n二,goods,\n三,goods,{'长' * 300}\n")
+    found = read(file="a.csv", heads={"topic": "t"}, channel="way", show=True).examples
+    assert [one.complaint.channel for one in found] == ["微博", None, "长" * 200]
+    assert all(one.show for one in found)
+    assert not any(one.show for one in read(file="a.csv", heads={"topic": "t"}).examples)
+    with pytest.raises(UnreadableFile, match="no column '缺'"):
+        read(file="a.csv", heads={"topic": "t"}, channel="缺")

@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from typer.testing import CliRunner, Result
 
 from complaints.bundle import Bundle
+from complaints.examples import TEXTS, VECTORS
+from complaints.predictor import read_calibration
 from jianwei.cli import app
 
 Command = Callable[..., Result]
@@ -55,7 +57,7 @@ RECIPE = """
 name: mine
 taxonomy: mine.yaml
 sources:
-  - {{file: {file}, text: 内容, heads: {{topic: 主题, mood: 情绪}}}}
+  - {{file: {file}, text: 内容, heads: {{topic: 主题, mood: 情绪}}, show: true}}
 fit: {{epochs: 25, patience: 25, learning_rate: 0.003, head_learning_rate: 0.01, batch_rows: 16}}
 """
 
@@ -83,6 +85,8 @@ def test_training_learns(trained: Path, jianwei: Command, labelled_file: Path) -
     topic = found["heads"]["topic"]
     assert topic["rows"] == 180
     assert topic["macro_f1"] > 0.6  # a third by chance
+    low, high = topic["intervals"]["macro_f1"]
+    assert low <= topic["macro_f1"] <= high
     assert {row["label"] for row in topic["classes"]} == {"物流", "质量", "退款"}
 
 
@@ -104,6 +108,32 @@ def test_the_run_says_what_it_did(trained: Path, home: Path) -> None:
     assert {d.tags[0].value for d in run.inputs.dataset_inputs} == {"train", "calibration", "test"}
     card = (trained / "README.md").read_text(encoding="utf-8")
     assert f"{run.data.metrics['test/topic/macro_f1']:.3f}" in card
+
+
+def test_the_bundle_holds_all_that_serving_needs(trained: Path, labelled_rows: list[dict[str, str]]) -> None:
+    bundle = Bundle.open(trained)
+    assert {"graph.onnx", "calibration.json", "README.md", "NOTICE", TEXTS, VECTORS} <= set(bundle.manifest.files)
+    calibration = read_calibration(bundle)
+    assert calibration.scope is not None
+    assert len(calibration.scope.weights) == 32
+    for name, head in bundle.taxonomy.heads.items():
+        assert set(calibration.heads[name].set_floors) == set(head.ids)
+    shown = [json.loads(line) for line in (trained / TEXTS).read_text(encoding="utf-8").splitlines()]
+    assert {row["text"] for row in shown} < {row["内容"] for row in labelled_rows}  # of the training part alone
+    assert len(shown) == len({row["text"] for row in shown}) >= 100
+    card = (trained / "README.md").read_text(encoding="utf-8")
+    assert "Out of scope: AUROC" in card
+    assert "| topic | " in card.split("## Beyond right and wrong")[1]  # faithfulness of the evidence
+
+
+def test_an_answer_is_explained(trained: Path, jianwei: Command, labelled_rows: list[dict[str, str]]) -> None:
+    text = labelled_rows[0]["内容"]
+    got = json.loads(jianwei("predict", text, "--model", "mine").stdout)
+    assert {one["head"] for one in got["evidence"]} <= {"topic", "mood"}
+    assert got["evidence"]
+    assert all(0 <= one["start"] < one["end"] <= len(text) for one in got["evidence"])
+    assert len(got["similar"]) == 3
+    assert got["similar"][0]["labels"].keys() == {"topic", "mood"}
 
 
 def test_pyfunc_gives_the_same_answers(
