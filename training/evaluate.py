@@ -207,7 +207,7 @@ def report(predictor: Predictor, results: dict[str, HeadResult], examples: Seque
         "heads": {
             name: {
                 **{k: _plain(v) for k, v in result.metrics(predictor.taxonomy.heads[name]).items()},
-                "intervals": result.intervals(predictor.taxonomy.heads[name]),
+                "intervals": {k: list(v) for k, v in result.intervals(predictor.taxonomy.heads[name]).items()},
                 "precision_target": predictor.calibration.heads[name].precision_target,
                 "coverage": predictor.calibration.heads[name].coverage,
                 "decisions": dict(Counter(one.decision for one in result.decided)),

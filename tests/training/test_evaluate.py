@@ -329,7 +329,7 @@ def test_an_undefined_kappa_is_none_without_a_warning(three: Taxonomy, predictor
     rows = [Example(Complaint(text="快递"), {"mood": "calm"}, "s")] * 3
     found = report(predictor, {"mood": one}, rows)["heads"]["mood"]
     assert found["quadratic_kappa"] is None
-    assert found["intervals"] == {"accuracy": (1.0, 1.0), "macro_f1": (1.0, 1.0)}
+    assert found["intervals"] == {"accuracy": [1.0, 1.0], "macro_f1": [1.0, 1.0]}
 
 
 def test_a_champion_with_other_labels_is_not_compared(predictor: Predictor, example: Make, three: Taxonomy) -> None:
