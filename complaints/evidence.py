@@ -26,19 +26,30 @@ SHARE, LEAST = 0.1, 6
 MOST_STRETCHES = 3
 # Strong tokens with no more than this between them are read as one stretch.
 GAP = 2
+# Probabilities that sum to less have lost their digits.
+SMALLEST = 1e-290
 # A text that cleaning changed is laid beside the raw one; beyond this many characters that takes too long.
 LONGEST = 4_000
 
 
 def speaks_for(shares: Logits, p: Scores, members: Sequence[int]) -> Scores:
-    """How far each token moves log p of an answer: (T, K) contributions, (K,) probabilities -> (T,).
+    """How far each token moves the log-odds of an answer: (T, K) contributions, (K,) probabilities -> (T,).
 
-    The first-order change of the log-probability of the labels `members` together: what a token says of them less
-    what it says of all labels on average. Positive speaks for the answer, negative against it.
+    The first-order change of log p - log(1 - p) of the labels `members` together: what a token says of them less what
+    it says of the other labels, by their probabilities. Positive speaks for the answer, negative against it. Log p
+    alone would order and share out alike, but comes to nothing where the answer is sure.
     """
-    inside = p[list(members)]
-    for_answer = shares[:, list(members)] @ (inside / max(float(inside.sum()), 1e-12))
-    return (for_answer - shares @ p).astype(np.float64)
+    answer = np.zeros(len(p), dtype=np.bool_)
+    answer[list(members)] = True
+    return shares.astype(np.float64) @ (_mean_of(p, answer) - _mean_of(p, ~answer))
+
+
+def _mean_of(p: Scores, which: npt.NDArray[np.bool_]) -> Scores:
+    """(K,) weights of a mean over the labels `which` by their probabilities; evenly where they have none left."""
+    weights = np.where(which, p, 0.0)
+    if weights.sum() < SMALLEST:
+        weights = which.astype(np.float64)
+    return weights / weights.sum() if which.any() else weights
 
 
 def strongest(scores: Scores, spans: npt.NDArray[np.int64], characters: int) -> list[tuple[int, int, float]]:
@@ -51,7 +62,7 @@ def strongest(scores: Scores, spans: npt.NDArray[np.int64], characters: int) -> 
     chosen: list[int] = []
     for i in np.argsort(-scores, kind="stable"):
         width = int(spans[i, 1] - spans[i, 0])
-        if scores[i] <= 0 or width > room:
+        if scores[i] <= 0 or (chosen and width > room):  # the strongest is shown, however long a word it is
             break
         if width:
             chosen.append(int(i))

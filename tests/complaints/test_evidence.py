@@ -32,23 +32,34 @@ from complaints.text import clean
 
 
 @pytest.mark.parametrize("members", [(0,), (2,), (1, 2)])
-def test_a_token_s_score_is_the_slope_of_log_p(members: tuple[int, ...]) -> None:
+def test_a_token_s_score_is_the_slope_of_the_log_odds(members: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
     shares = rng.normal(0, 2, (6, 4)).astype(np.float32)
     logits = shares.sum(axis=0, keepdims=True)
     step = 1e-3
 
-    def log_p(moved: np.ndarray) -> float:  # type: ignore[type-arg]
-        return float(np.log(probabilities(moved, 1.0)[0, list(members)].sum()))
+    def odds(moved: np.ndarray) -> float:  # type: ignore[type-arg]
+        p = probabilities(moved, 1.0)[0]
+        return float(np.log(p[list(members)].sum()) - np.log(np.delete(p, members).sum()))
 
-    slopes = [(log_p(logits + step * row) - log_p(logits - step * row)) / (2 * step) for row in shares]
+    slopes = [(odds(logits + step * row) - odds(logits - step * row)) / (2 * step) for row in shares]
     assert np.allclose(speaks_for(shares, probabilities(logits, 1.0)[0], members), slopes, atol=0.02)
 
 
 def test_what_is_said_of_all_labels_alike_counts_nothing() -> None:
     shares = np.array([[5, 5, 5], [1, 0, 0]], dtype=np.float32)
     found = speaks_for(shares, np.array([0.5, 0.3, 0.2]), (0,))
-    assert found == pytest.approx([0.0, 0.5])
+    assert found == pytest.approx([0.0, 1.0])
+
+
+def test_evidence_does_not_fade_where_the_answer_is_sure() -> None:
+    shares = np.array([[3, 0, 0], [1, 0, 0], [0, 2, 2]], dtype=np.float32)
+    for p in ([1.0, 0.0, 0.0], [1.0, 1e-112, 1e-112], [0.5, 0.25, 0.25]):
+        assert speaks_for(shares, np.array(p), (0,)) == pytest.approx([3, 1, -2])
+
+
+def test_an_answer_that_is_all_labels_has_nothing_to_stand_against() -> None:
+    assert np.isfinite(speaks_for(np.ones((2, 2), dtype=np.float32), np.array([0.5, 0.5]), (0, 1))).all()
 
 
 def test_an_answer_of_probability_nothing_is_no_error() -> None:
@@ -74,6 +85,11 @@ def test_neighbours_are_one_stretch_and_far_ones_are_not() -> None:
 def test_special_tokens_count_but_are_never_shown() -> None:
     spans = np.array([[0, 0], [0, 1], [1, 2], [0, 0]])
     assert strongest(np.array([3.0, 1.0, -5.0, 0.0]), spans, 2) == [(0, 1, 0.25)]
+
+
+def test_the_strongest_word_is_shown_however_long() -> None:
+    spans = spans_of([12, 1, 1])
+    assert strongest(np.array([3.0, 1.0, 0.0]), spans, 14) == [(0, 12, 0.75)]
 
 
 @pytest.mark.parametrize("scores", [[0.0, 0.0], [-1.0, -2.0]])
