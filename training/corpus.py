@@ -16,15 +16,13 @@ from pathlib import Path
 
 import numpy as np
 from cleanlab.filter import find_label_issues
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score, f1_score
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
+from complaints.decision import probabilities
 from complaints.errors import UnreadableFile
 from complaints.files import DataFile, Row
+from complaints.predictor import Predictor
 from complaints.records import Complaint
 from complaints.taxonomy import Taxonomy
 from complaints.text import mask
@@ -33,7 +31,6 @@ from training.sources import Example, sha1
 from training.splits import near_duplicate_pairs
 
 NEAR = 0.6
-FOLDS = 5
 # Doubtful labels listed a head; the most doubtful first.
 LISTED = 40
 WRITTEN, REAL = "written", "real"
@@ -84,8 +81,11 @@ def _labels(row: dict[str, str], taxonomy: Taxonomy) -> dict[str, str]:
     return {head: row[head] for head in taxonomy.heads}
 
 
-def describe(data: Path, datasets: Path, taxonomy: Taxonomy) -> str:
-    """The whole report as text; takes a few minutes, most of them for the models that judge difficulty."""
+def describe(data: Path, datasets: Path, taxonomy: Taxonomy, predictor: Predictor) -> str:
+    """The whole report as text; takes a few minutes, most of them for the models that judge difficulty.
+
+    `predictor` is a model of this taxonomy trained on these rows' train part; its doubts about the others are listed.
+    """
     texts, missing = read_corpus(data, datasets, taxonomy)
     parts = [
         _counts(texts, missing),
@@ -93,7 +93,7 @@ def describe(data: Path, datasets: Path, taxonomy: Taxonomy) -> str:
         _duplicates(texts),
         *(_agreement(path, taxonomy) for path in sorted((data / "annotations").glob("double*.csv"))),
         _difficulty(texts, taxonomy),
-        _doubtful(texts, taxonomy),
+        _doubtful(texts, predictor),
         _personal(texts),
     ]
     return "\n\n".join(parts)
@@ -177,21 +177,28 @@ def _examples(texts: Sequence[Text]) -> list[Example]:
     return [Example(Complaint(text=one.text), one.labels, one.source, one.split) for one in texts]
 
 
-def _doubtful(texts: Sequence[Text], taxonomy: Taxonomy) -> str:
-    """Confident learning (Northcutt et al. 2021) over out-of-fold probabilities of a linear model."""
-    vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=50_000)
-    features = vectors.fit_transform([one.text for one in texts])
-    lines = ["likely label errors (confident learning, out-of-fold), the most doubtful first:"]
-    for name, head in taxonomy.heads.items():
-        labels = np.array([head.ids.index(one.labels[name]) for one in texts])
-        seen, dense = np.unique(labels, return_inverse=True)
-        model = make_pipeline(LogisticRegression(C=10, max_iter=200, tol=1e-2))
-        p = cross_val_predict(model, features, dense, cv=FOLDS, method="predict_proba")
-        found = find_label_issues(dense, p, return_indices_ranked_by="self_confidence", n_jobs=1)
-        lines.append(f"  {name}: {len(found)} of {len(texts)}")
+def _doubtful(texts: Sequence[Text], predictor: Predictor) -> str:
+    """Confident learning (Northcutt et al. 2021) on calibration rows, from which the model's weights learned nothing.
+
+    The labels that it doubts are for a person to look at; `data/annotations/doubtful.csv` holds what came of it.
+    """
+    rows = [one for one in texts if one.split == "calibration"]
+    if not rows:
+        return "likely label errors: there are no calibration rows"
+    if rows[0].labels.keys() != predictor.taxonomy.heads.keys():
+        return "likely label errors: the packaged model answers another taxonomy, so it has no opinion"
+    _, encoded = predictor.encode([Complaint(text=one.text) for one in rows])
+    lines = [f"likely label errors of {len(rows)} calibration rows (confident learning), the most doubtful first:"]
+    for name, head in predictor.taxonomy.heads.items():
+        p = probabilities(encoded.logits[name], predictor.calibration.heads[name].temperature)
+        seen, dense = np.unique([head.ids.index(one.labels[name]) for one in rows], return_inverse=True)
+        known = p[:, seen] / p[:, seen].sum(axis=1, keepdims=True)
+        found = find_label_issues(dense, known, return_indices_ranked_by="self_confidence", n_jobs=1)
+        lines.append(f"  {name}: {len(found)}")
         for i in found[:LISTED]:
-            likely = head.ids[seen[int(p[i].argmax())]]
-            lines.append(f"    {texts[i].key}  {texts[i].labels[name]} -> {likely} ({p[i].max():.2f})")
+            lines.append(
+                f"    {rows[i].key}  {rows[i].labels[name]} -> {head.ids[int(p[i].argmax())]} ({p[i].max():.2f})"
+            )
     return "\n".join(lines)
 
 
