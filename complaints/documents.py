@@ -33,7 +33,7 @@ _REMEDIES = {
     "time_parsing": "write a time in quotes: '09:00'",
     "date_parsing": "write a date: 2026-10-01",
     "date_from_datetime_parsing": "write a date: 2026-10-01",
-    "string_pattern_mismatch": "use lower-case letters, digits and _, beginning with a letter",
+    "string_pattern_mismatch": "keep to the pattern; lower-case letters and digits, a letter first, always fit",
 }
 
 
