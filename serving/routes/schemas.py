@@ -138,8 +138,9 @@ class CustomerIn(_In):
     id: Short | None = Field(None, description="The caller's customer number", examples=["C42"])
     vip: Flag = Field(False, description="A customer whom the company treats with priority")
     verified: Flag = Field(False, description="The account is verified by its platform")
-    followers: Whole | None = Field(
-        None, ge=0, le=10_000_000_000, description="Followers on the customer's largest public account", examples=[120]
+    # Bounds after a validator, or beside `None`, stand in the document as `ge` and `le`, which say nothing there.
+    followers: Annotated[int, Field(ge=0, le=10_000_000_000), BeforeValidator(_number)] | None = Field(
+        None, description="Followers on the customer's largest public account", examples=[120]
     )
 
 
