@@ -38,6 +38,7 @@ def corpus_texts() -> list[str]:
 def plain(bundle: Bundle) -> Callable[[Sequence[str]], None]:
     base = load_base(str(bundle.path), bundle.path)
     model = TriageModel(base.encoder, base.hidden, bundle.taxonomy, 0.0).eval()
+    base.encoder.set_attn_implementation("sdpa")  # as transformers has it; training takes the plain one
 
     @torch.inference_mode()
     def run(texts: Sequence[str]) -> None:
@@ -55,12 +56,12 @@ def in_company(encoder: Encoder, texts: Sequence[str]) -> float:
     ordered = sorted(texts, key=len)[:: max(1, len(texts) // 64)]
     worst = 0.0
     for start in range(0, len(ordered) - 8, 8):
-        ids = [encoder._tokenize([text])[0] for text in ordered[start : start + 8]]
+        ids = [np.array(encoder._tokenize([text])[0].ids) for text in ordered[start : start + 8]]
         width = max(map(len, ids))
         rows = np.array([np.pad(row, (0, width - len(row))) for row in ids])
         mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in ids])
-        joint = encoder._session.run(None, {"input_ids": rows, "attention_mask": mask})[0]
-        alone = np.stack([encoder._run(row) for row in ids])
+        joint = encoder._session.run(["logits"], {"input_ids": rows, "attention_mask": mask})[0]
+        alone = np.stack([encoder._run(row)[0] for row in ids])
         worst = max(worst, float(np.abs(joint - alone).max()))
     return worst
 
