@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def open_engine(url: str, *, migrating: bool = False) -> Engine:
         # The driver's own transactions begin too late (not at a SELECT, not at a DDL): `begin` below does it.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {BUSY}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         # WAL's usual NORMAL may lose the last commits when the power goes; what was answered must not be lost.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA foreign_keys = {'OFF' if migrating else 'ON'}")
@@ -47,6 +48,19 @@ def open_engine(url: str, *, migrating: bool = False) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; while another process is doing that, SQLite refuses at once instead of waiting."""
+    deadline = time.monotonic() + BUSY / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def migrate(url: str) -> None:
