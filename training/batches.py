@@ -12,6 +12,7 @@ from torch import Tensor
 
 from complaints.bundle import Length
 from complaints.encoder import cut_tokens
+from complaints.predictor import whole
 from complaints.taxonomy import Taxonomy
 from complaints.text import clean
 from training.model import Base, targets
@@ -35,8 +36,7 @@ class Encoded:
 
 def read_text(example: Example) -> str:
     """The cleaned text of an example, as `predictor.py` reads it."""
-    complaint = example.complaint
-    return clean(f"{complaint.title}\n{complaint.text}" if complaint.title else complaint.text).text
+    return clean(whole(example.complaint)).text
 
 
 def encode(examples: Sequence[Example], base: Base, taxonomy: Taxonomy, length: Length) -> list[Encoded]:

@@ -19,6 +19,7 @@ import onnx
 import pytest
 import uvicorn
 from onnx import TensorProto, helper, numpy_helper
+from sqlalchemy import text as sql
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from complaints import text
@@ -30,6 +31,7 @@ from complaints.taxonomy import Taxonomy
 from serving.app import create_app
 from serving.champion import Fixed, Snapshot, Source, load
 from serving.settings import Settings
+from serving.store.engine import open_engine
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 KEY = "k" * 32
@@ -131,6 +133,20 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def snapshot(bundle: Bundle) -> Snapshot:
     """The tiny bundle, loaded."""
     return load(bundle.path, Policy.load(), version="7", alias="champion")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new, empty database of each kind, in a folder that is not there yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'deep' / 'store.db'}"
+        return
+    address = request.getfixturevalue("postgres")
+    yield address
+    engine = open_engine(address, migrating=True)
+    with engine.begin() as connection:
+        connection.execute(sql("DROP SCHEMA public CASCADE"))
+        connection.execute(sql("CREATE SCHEMA public"))
 
 
 @contextmanager

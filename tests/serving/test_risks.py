@@ -36,19 +36,6 @@ def policy() -> Policy:
     return Policy.load()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.db'}"
-        return
-    address = request.getfixturevalue("postgres")
-    yield address
-    engine = open_engine(address, migrating=True)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-
-
 @pytest.fixture
 def client(served: Any, snapshot: Snapshot, tmp_path: Path, url: str) -> Iterator[httpx.Client]:
     with served(Settings(home=tmp_path, database_url=url), Fixed(snapshot)) as one:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from complaints.errors import Conflict, NotFound
 from complaints.records import HeadPrediction
@@ -27,19 +26,6 @@ from serving.store.tables import idempotency_keys, metadata, prediction_heads, p
 HEAD = HeadPrediction(
     decision="auto", label="a", name="甲", confidence=0.9, threshold=0.5, prediction_set=("a",), top_k=()
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'deep' / 'store.db'}"
-        return
-    address = request.getfixturevalue("postgres")
-    yield address
-    engine = open_engine(address, migrating=True)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
 
 
 def row(**changes: object) -> Stored:
