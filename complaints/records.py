@@ -186,3 +186,29 @@ class Prediction(_Record):
     evidence: tuple[Evidence, ...] = ()
     similar: tuple[Similar, ...] = ()
     warnings: tuple[Literal["truncated"], ...] = ()
+
+
+class Correction(_Record):
+    """A person's word on one head of one prediction, which stays as it was; the last word of a prediction holds.
+
+    `accepted` is a word too: the label is the predicted one.
+    """
+
+    id: str
+    prediction_id: str
+    text: str = Field(description="Of the complaint, personal data masked")
+    title: str | None = None
+    channel: Short | None = None
+    head: str
+    label: str = Field(description="The right label, in the person's opinion; a leaf or a parent")
+    predicted: str = Field(description="What the model said")
+    decision: Decision = Field(description="What was to be done with it")
+    confidence: float = Field(ge=0, le=1)
+    kind: Literal["explicit", "implicit"] = Field(description="Said by a person, or read off a closed ticket")
+    audit: bool = Field(False, description="Drawn at random among auto decisions, so it may be counted without bias")
+    actor: Short
+    note: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    given_at: datetime
+    model_name: str
+    model_version: str
+    taxonomy_version: str
