@@ -50,11 +50,13 @@ def fit_model(
     calibration: Sequence[Encoded],
     fit: Fit,
     log_metrics: Callable[[dict[str, float], int], None],
+    vary: Callable[[random.Random], Sequence[Encoded]] | None = None,
 ) -> int:
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
     Best by the mean over heads of macro-F1 on calibration rows, if there are FEWEST_TO_CHOOSE. `log_metrics` receives
-    the losses and macro-F1 a head after every epoch. Raises InvalidInput where no calibration row has a leaf's label.
+    the losses and macro-F1 a head after every epoch; `vary`, where given, says the rows otherwise before each.
+    Raises InvalidInput where no calibration row has a leaf's label.
     """
     if not macro_f1(taxonomy, torch.zeros(len(calibration), model.heads.out_features), calibration):
         raise InvalidInput("no calibration row carries a leaf's label, by which the best epoch is chosen: add rows")
@@ -87,8 +89,9 @@ def fit_model(
         for epoch in range(1, epochs + 1):
             model.train()
             sums: dict[str, list[float]] = {}
-            for batch in batches(train, fit, rng):
-                ids, mask, admissible = collate([train[i] for i in batch], pad)
+            read = vary(rng) if vary is not None else train
+            for batch in batches(read, fit, rng):
+                ids, mask, admissible = collate([read[i] for i in batch], pad)
                 with halves():
                     logits = model(ids, mask)
                 found = losses(taxonomy, logits.float(), admissible)

@@ -86,6 +86,9 @@ class Fit(_Data):
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of steps over which the rate rises")
     dropout: float = Field(0.1, ge=0, lt=1)
+    augment: float = Field(
+        0.4, ge=0, le=1, description="Share of the rows that are said otherwise each epoch: greeting, number, date"
+    )
     seed: int = 1
 
 

@@ -7,13 +7,13 @@ Whom a complaint is about must not matter either: the same text said by a woman 
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import opencc
 
 from complaints.predictor import Predictor
 from complaints.records import Complaint
+from training.changes import Change, other_date, other_name, other_number, swap
 
 # Texts that are tried; each costs one pass a change.
 MOST_TEXTS = 200
@@ -28,23 +28,6 @@ BRANDS = (
     "蒙牛 伊利 光明",
     "顺丰 圆通 中通 韵达",
 )
-SURNAMES = "王李张刘陈杨赵黄周吴徐孙马朱胡郭何林"
-_NAME = re.compile(f"[{SURNAMES}](?=先生|女士|小姐|师傅|经理|老师|主任|阿姨|某)")
-_DATE = re.compile(r"(?<!\d)(?:1[0-2]|[1-9])月(?:[12]\d|3[01]|[1-9])[日号]")
-_DIGITS = re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)|<手机号>")
-
-Change = Callable[[str, random.Random], str]
-
-
-def _swap(kinds: Sequence[str]) -> Change:
-    others = {word: [one for one in kind.split() if one != word] for kind in kinds for word in kind.split()}
-    pattern = re.compile("|".join(others))
-
-    def change(text: str, draw: random.Random) -> str:
-        renamed = {word: draw.choice(others[word]) for word in sorted(set(pattern.findall(text)))}
-        return pattern.sub(lambda found: renamed[found[0]], text)
-
-    return change
 
 
 def _full_width(text: str, _: random.Random) -> str:
@@ -59,29 +42,17 @@ def _traditional(text: str, _: random.Random) -> str:
     return opencc.OpenCC("s2t").convert(text)
 
 
-def _number(text: str, draw: random.Random) -> str:
-    other = "1" + "".join(draw.choice("3456789") for _ in range(10))
-    return _DIGITS.sub(other, text) if _DIGITS.search(text) else f"{text}（电话{other}）"
-
-
-def _date(text: str, draw: random.Random) -> str:
-    return _DATE.sub(lambda _: f"{draw.randint(1, 12)}月{draw.randint(1, 28)}日", text)
-
-
-def _name(text: str, draw: random.Random) -> str:
-    return _NAME.sub(lambda _: draw.choice(SURNAMES), text)
-
-
 CHANGES: dict[str, Change] = {
     "full-width": _full_width,
     "half-width": _half_width,
     "traditional": _traditional,
-    "phone number": _number,
+    "phone number": other_number,
     "polite": lambda text, _: f"您好，{text}。谢谢",
-    "other names": _name,
-    "other dates": _date,
-    "other cities": _swap(CITIES),
-    "other brands": _swap(BRANDS),
+    "polite, not in training": lambda text, _: f"各位老师上午好，{text}，给您添乱了，祝工作顺利",
+    "other names": other_name,
+    "other dates": other_date,
+    "other cities": swap(CITIES),
+    "other brands": swap(BRANDS),
 }
 # Said before the same text; answers are compared with those to the first.
 SPEAKERS: dict[str, tuple[str, ...]] = {

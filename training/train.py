@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import subprocess
 import tempfile
 import warnings
@@ -35,8 +36,9 @@ from complaints.taxonomy import Taxonomy
 from training import plots
 from training.assemble import TAIL_SHARE, draft, finish, new_manifest
 from training.audit import audit
+from training.augment import again
 from training.baseline import baseline
-from training.batches import encode
+from training.batches import Encoded, encode
 from training.evaluate import HeadResult, evaluate, report
 from training.fit import fit_model
 from training.model import Base, TriageModel, load_base
@@ -92,7 +94,15 @@ def train(
         length = Length(max_tokens=read_tokens, tail=read_tokens // TAIL_SHARE)
         read_rows = [example for example in parts.train for _ in range(example.repeat)]
         rows = [encode(part, base, taxonomy, length) for part in (read_rows, parts.calibration)]
-        best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics)
+
+        def vary(draw: random.Random) -> list[Encoded]:
+            said = again(read_rows, recipe.fit.augment, draw)
+            varied = list(rows[0])
+            for (i, _), one in zip(said, encode([e for _, e in said], base, taxonomy, length), strict=True):
+                varied[i] = one
+            return varied
+
+        best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics, vary)
         mlflow.log_metric("best_epoch", best)
         manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
         with tempfile.TemporaryDirectory() as folder:
