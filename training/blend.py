@@ -1,0 +1,30 @@
+"""How much the n-gram model's word counts beside the encoder's: one weight a head, chosen on calibration rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from complaints.decision import probabilities
+from complaints.encoder import Logits
+from training.calibrate import Labels, fit_temperature
+
+# Weights that are tried; an n-gram logit is a margin of a linear SVM, an encoder's logit a log-probability.
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+# On fewer rows the best weight is a matter of luck, and this one stands (experiments/LOG.md).
+FEWEST, USUAL = 100, 2.0
+
+
+def fit_blend(encoder: Logits, ngrams: Logits, truth: Labels) -> float:
+    """The weight w for which `encoder` + w * `ngrams`, both (N, K), is least surprised by `truth` (N,).
+
+    Surprise is the mean negative log-likelihood at the temperature that suits each weight best.
+    """
+    if len(truth) < FEWEST:
+        return USUAL
+    return min(WEIGHTS, key=lambda weight: _surprise(encoder + np.float32(weight) * ngrams, truth))
+
+
+def _surprise(logits: Logits, truth: Labels) -> float:
+    p: npt.NDArray[np.float64] = probabilities(logits, fit_temperature(logits, truth))
+    return float(-np.log(np.clip(p[np.arange(len(truth)), truth], 1e-12, None)).mean())
