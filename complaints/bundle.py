@@ -5,6 +5,7 @@ taxonomy.yaml       the labels it answers with
 calibration.json    temperatures, thresholds and floors a label, the scope (see decision.py)
 graph.onnx          int8 graph: input_ids, attention_mask (B, T) -> logits (B, sum of K), heads side by side;
                     contributions (B, T, sum of K) that add up to them; vectors (B, H) of length 1
+ngrams.npz          linear model over n-grams of tokens, its logits are added to the graph's (ngrams.py); may be absent
 tokenizer.json      the tokenizer, cut down to the vocabulary that can occur
 weights.safetensors fp16 weights of encoder and heads, to train further from
 encoder.json        the encoder's configuration

@@ -1,5 +1,7 @@
 """Texts -> logits, vectors and evidence on a CPU. The only file that knows the inference engine (ONNX Runtime).
 
+Where the bundle has an n-gram model too (ngrams.py), its logits are added to the graph's; both are sums over tokens.
+
 Each text is a batch of its own. The int8 graph scales its activations by the largest value in a batch, so in
 a shared batch a text's answer would depend on its neighbours; alone it is the same, bit for bit, in a single
 request, in a file of a million rows and in the evaluation. On a CPU that costs about 5 % (benchmarks/engine.py).
@@ -20,6 +22,8 @@ from tokenizers import Encoding, Tokenizer
 
 from complaints.bundle import Bundle, Length
 from complaints.errors import BundleError, BundleMismatch
+from complaints.ngrams import FILE as NGRAMS
+from complaints.ngrams import NGrams
 
 Logits = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float32]
@@ -85,6 +89,8 @@ class Encoder:
                 f"bundle {bundle.path}: the graph answers with {width} logits, "
                 f"but its heads {self._heads} need {sum(self._heads.values())}"
             )
+        grams = bundle.path / NGRAMS
+        self._ngrams = NGrams.open(grams, self._heads) if grams.exists() else None
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._pool = ThreadPoolExecutor(threads, "encoder") if threads > 1 else None
@@ -113,6 +119,8 @@ class Encoder:
         vectors = np.empty((len(tokens), self._size), dtype=np.float32)
         for i, (logits, vector) in zip(order, rows, strict=True):
             joint[i], vectors[i] = logits, vector
+        if self._ngrams is not None:
+            joint += self._ngrams.blended(self._ngrams.logits([ids for ids, _ in tokens]))
         return Encoded(self._by_head(joint), vectors, truncated)
 
     def explain(self, text: str) -> Contributions:
@@ -121,8 +129,11 @@ class Encoder:
         ids, _ = cut_tokens(np.array(encoding.ids, dtype=np.int64), self._length)
         where, _ = cut_tokens(np.arange(len(encoding.ids)), self._length)
         spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[where]
-        (shares,) = self._session.run(["contributions"], _inputs(ids))
-        return Contributions(spans, self._by_head(shares[0]))
+        (batch,) = self._session.run(["contributions"], _inputs(ids))
+        shares = batch[0]
+        if self._ngrams is not None:
+            shares = shares + self._ngrams.blended(self._ngrams.contributions(ids))
+        return Contributions(spans, self._by_head(shares))
 
     def _by_head(self, joint: Logits) -> dict[str, Logits]:
         edges = np.cumsum(list(self._heads.values()))[:-1]

@@ -44,7 +44,8 @@ class Found:
 class NGrams:
     """The model: `keys` (F,) sorted, their `rarity` (F,), `weights` (F, sum of K) in steps of `scale` (F,), `bias`.
 
-    `heads` names the heads and their K in the order of the columns.
+    `heads` names the heads and their K in the order of the columns; `blend` (number of heads,) is what a head's logits
+    count beside the encoder's, from 0.
     """
 
     heads: dict[str, int]
@@ -53,6 +54,7 @@ class NGrams:
     weights: npt.NDArray[np.int8]
     scale: Floats
     bias: Floats
+    blend: Floats
 
     def logits(self, rows: Sequence[npt.ArrayLike]) -> dict[str, Floats]:
         """Token ids of B texts, special tokens included -> head -> (B, K)."""
@@ -85,6 +87,10 @@ class NGrams:
             np.add.at(shares, places[inside] + step, says[inside].astype(np.float32))
         return self.by_head(shares)
 
+    def blended(self, parts: Mapping[str, Floats]) -> Floats:
+        """Logits or contributions of this model, by head -> side by side, as they count beside the encoder's."""
+        return np.concatenate([weight * parts[head] for head, weight in zip(self.heads, self.blend, strict=True)], -1)
+
     def by_head(self, joint: Floats) -> dict[str, Floats]:
         """Columns of all heads side by side -> head -> its own."""
         edges = np.cumsum(list(self.heads.values()))[:-1]
@@ -99,6 +105,7 @@ class NGrams:
             weights=self.weights,
             scale=self.scale.astype(np.float16),
             bias=self.bias,
+            blend=self.blend,
         )
 
     @classmethod
@@ -113,14 +120,16 @@ class NGrams:
                     file["weights"],
                     file["scale"].astype(np.float32),
                     file["bias"],
+                    file["blend"],
                 )
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise BundleError(f"{path} cannot be read ({error}); copy the bundle again") from error
         features, width = len(found.keys), sum(heads.values())
-        if found.weights.shape != (features, width) or found.bias.shape != (width,):
+        shapes = (found.weights.shape, found.bias.shape, found.blend.shape)
+        if shapes != ((features, width), (width,), (len(heads),)):
             raise BundleError(
-                f"{path}: weights {found.weights.shape} and bias {found.bias.shape} where {features} n-grams "
-                f"and heads {dict(heads)} need ({features}, {width}) and ({width},)"
+                f"{path}: weights, bias and blend are {shapes} where {features} n-grams and heads {dict(heads)} need "
+                f"{((features, width), (width,), (len(heads),))}"
             )
         return found
 

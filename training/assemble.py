@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,21 @@ from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
 from complaints.decision import Calibration
 from complaints.encoder import Encoder
 from complaints.examples import write_examples
-from complaints.taxonomy import Taxonomy
-from training.batches import read_text
-from training.calibrate import calibrate_head
+from complaints.ngrams import FILE as NGRAMS
+from complaints.taxonomy import Head, Taxonomy
+from training.batches import encode, read_text
+from training.blend import fit_blend
+from training.calibrate import Labels, calibrate_head
 from training.card import card, notice
 from training.export import export_graph
 from training.model import Base, TriageModel, save_weights
+from training.ngrams import fit_ngrams
 from training.recipe import Recipe
 from training.scope import fit_scope, foreign_texts
 from training.sources import Example
 from training.splits import Parts
+
+log = logging.getLogger(__name__)
 
 # Serving reads up to this many tokens of a long text, a quarter of them from its end, where demands stand.
 SERVED_TOKENS = 512
@@ -53,6 +60,7 @@ def draft(
         (folder / "config.json").rename(folder / "encoder.json")
         base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         export_graph(model, folder / "graph.onnx")
+        learn_ngrams(folder, base, taxonomy, manifest, parts)
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
         learned = learn_calibration(encoder, recipe, taxonomy, parts)
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
@@ -64,13 +72,36 @@ def draft(
     return write_bundle(path, manifest, taxonomy, fill)
 
 
+def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifest, parts: Parts) -> None:
+    """Fit the n-gram model on training rows, and choose what it counts on calibration rows, beside the graph."""
+    length = manifest.length
+    read = [example for example in parts.train for _ in range(example.repeat)]
+    rows, shown = encode(read, base, taxonomy, length), encode(parts.calibration, base, taxonomy, length)
+    model = fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
+    encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
+    graph = encoder.encode([read_text(example) for example in parts.calibration]).logits
+    encoder.close()
+    ngrams = model.logits([row.ids for row in shown])
+    blend = []
+    for name, head in taxonomy.heads.items():
+        known, truth = _truth(parts.calibration, name, head)
+        blend.append(fit_blend(graph[name][known], ngrams[name][known], truth))
+    log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
+    replace(model, blend=np.array(blend, dtype=np.float32)).save(folder / NGRAMS)
+
+
+def _truth(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], Labels]:
+    """Places of the examples that are labelled by a leaf of a head, and that leaf's number."""
+    known = [i for i, example in enumerate(examples) if example.labels.get(name) in head.ids]
+    return known, np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
+
+
 def learn_calibration(encoder: Encoder, recipe: Recipe, taxonomy: Taxonomy, parts: Parts) -> Calibration:
     """Temperatures, thresholds, floors and scope, from what the bundle's own graph answers on calibration rows."""
     calibration = encoder.encode([read_text(example) for example in parts.calibration])
     heads = {}
     for name, head in taxonomy.heads.items():
-        known = [i for i, e in enumerate(parts.calibration) if e.labels.get(name) in head.ids]
-        truth = np.array([head.ids.index(parts.calibration[i].labels[name]) for i in known], dtype=np.int64)
+        known, truth = _truth(parts.calibration, name, head)
         groups = [parts.calibration[i].group for i in known]
         heads[name] = calibrate_head(head, calibration.logits[name][known], truth, recipe.promise, groups)
     own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])

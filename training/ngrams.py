@@ -54,7 +54,9 @@ def fit_ngrams(taxonomy: Taxonomy, rows: Sequence[npt.ArrayLike], admissible: np
     top = np.abs(weights).max(axis=1)
     scale = np.where(top > 0, top / 127, 1).astype(np.float16).astype(np.float32)  # as it is stored
     steps = np.round(weights / scale[:, None]).clip(-127, 127).astype(np.int8)
-    return NGrams(dict(taxonomy.sizes), every[kept], rarity.astype(np.float16).astype(np.float32), steps, scale, bias)
+    rarity = rarity.astype(np.float16).astype(np.float32)
+    alone = np.zeros(len(taxonomy.sizes), dtype=np.float32)
+    return NGrams(dict(taxonomy.sizes), every[kept], rarity, steps, scale, bias, alone)
 
 
 def _fit(matrix: csr_matrix, labels: npt.NDArray[np.int64], size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,13 +14,41 @@ from hypothesis import strategies as st
 from complaints.bundle import Bundle, Length
 from complaints.encoder import Encoder, cut_tokens
 from complaints.errors import BundleError, BundleMismatch
+from complaints.ngrams import BITS, FILE, NGrams
+from complaints.taxonomy import Taxonomy
 
 MAX_TOKENS, TAIL = 24, 8  # as the tiny bundle has them
 
 
+def _ngrams(heads: dict[str, int], seed: int = 3) -> NGrams:
+    """Random weights for every pair of tokens of the tiny vocabulary."""
+    draw = np.random.default_rng(seed)
+    keys = np.sort([(one + 1) << BITS | (two + 1) for one in range(64) for two in range(64)])
+    features, width = len(keys), sum(heads.values())
+    return NGrams(
+        heads,
+        keys,
+        draw.uniform(1, 4, features).astype(np.float16).astype(np.float32),
+        draw.integers(-127, 128, (features, width)).astype(np.int8),
+        draw.uniform(0.01, 0.02, features).astype(np.float16).astype(np.float32),
+        draw.normal(size=width).astype(np.float32),
+        draw.uniform(0, 3, len(heads)).astype(np.float32),
+    )
+
+
 @pytest.fixture(scope="module")
-def encoders(tiny_bundle: Bundle) -> Iterator[dict[int, Encoder]]:
-    made = {threads: Encoder(tiny_bundle, threads=threads) for threads in (1, 2, 5)}
+def with_ngrams(make_bundle: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    def more(folder: Path) -> None:
+        heads = {name: head.size for name, head in Taxonomy.load(folder / "taxonomy.yaml").heads.items()}
+        _ngrams(heads).save(folder / FILE)
+
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "ngrams", more=more)
+
+
+@pytest.fixture(scope="module", params=["graph alone", "with n-grams"])
+def encoders(request: pytest.FixtureRequest, tiny_bundle: Bundle, with_ngrams: Bundle) -> Iterator[dict[int, Encoder]]:
+    bundle = with_ngrams if request.param == "with n-grams" else tiny_bundle
+    made = {threads: Encoder(bundle, threads=threads) for threads in (1, 2, 5)}
     yield made
     for encoder in made.values():
         encoder.close()
@@ -39,6 +67,18 @@ def test_a_text_gets_the_same_bits_in_any_company(encoders: dict[int, Encoder], 
             assert logits[i].tobytes() == alone.logits[head][0].tobytes()
         assert together.vectors[i].tobytes() == alone.vectors[0].tobytes()
         assert together.truncated[i] == alone.truncated[0]
+
+
+def test_the_word_of_the_ngrams_is_added(tiny_bundle: Bundle, with_ngrams: Bundle) -> None:
+    text, heads = "我的屏幕坏了，曝光", tiny_bundle.manifest.heads
+    alone, both = Encoder(tiny_bundle), Encoder(with_ngrams)
+    ids = alone._tokenize([text])[0].ids
+    model = NGrams.open(with_ngrams.path / FILE, heads)
+    for head, weight in zip(heads, model.blend, strict=True):
+        wanted = alone.encode([text]).logits[head] + weight * model.logits([ids])[head]
+        assert both.encode([text]).logits[head] == pytest.approx(wanted, abs=1e-4)
+        shares = alone.explain(text).shares[head] + weight * model.contributions(ids)[head]
+        assert both.explain(text).shares[head] == pytest.approx(shares, abs=1e-4)
 
 
 def test_a_shared_batch_would_have_been_seen(encoders: dict[int, Encoder]) -> None:
@@ -94,11 +134,12 @@ def test_vectors_have_length_1_and_like_texts_are_near(encoders: dict[int, Encod
 
 @settings(max_examples=60, deadline=None)
 @given(st.text("我的屏幕坏了火递怒曝光谢稳，。a1龘 ", max_size=60))
-def test_contributions_add_up_to_the_logits(encoders: dict[int, Encoder], text: str) -> None:
-    said = encoders[1].explain(text)
-    for head, logits in encoders[1].encode([text]).logits.items():
+def test_contributions_add_up_to_the_logits_less_a_bias(encoders: dict[int, Encoder], text: str) -> None:
+    said, said_of_nothing = encoders[1].explain(text), encoders[1].explain("")
+    for head, logits in encoders[1].encode([text, ""]).logits.items():
         assert said.shares[head].shape == (len(said.spans), logits.shape[1])
-        assert said.shares[head].sum(axis=0) == pytest.approx(logits[0], abs=1e-4)
+        bias = logits[1] - said_of_nothing.shares[head].sum(axis=0)
+        assert said.shares[head].sum(axis=0) + bias == pytest.approx(logits[0], abs=1e-4)
 
 
 def test_spans_say_which_characters_a_token_holds(encoders: dict[int, Encoder]) -> None:

@@ -36,6 +36,7 @@ def model() -> NGrams:
         weights,
         rng.uniform(0.01, 0.02, len(keys)).astype(np.float16).astype(np.float32),
         rng.normal(size=5).astype(np.float32),
+        np.array([0.5, 2], dtype=np.float32),
     )
 
 
@@ -97,7 +98,7 @@ def test_saved_and_opened(model: NGrams, tmp_path: Path) -> None:
 def test_what_cannot_be_opened(model: NGrams, tmp_path: Path) -> None:
     path = tmp_path / "ngrams.npz"
     model.save(path)
-    with pytest.raises(BundleError, match=r"need \(13, 6\)"):
+    with pytest.raises(BundleError, match=r"need \(\(13, 6\), \(6,\), \(3,\)\)"):
         NGrams.open(path, HEADS | {"more": 1})
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BundleError, match="copy the bundle again"):
