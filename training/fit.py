@@ -22,7 +22,7 @@ from training.probe import probe
 from training.recipe import Fit
 
 # With few rows an epoch is a handful of steps, in which an encoder learns nothing.
-FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 3, 40, 300
+FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 3, 40, 500
 # On fewer calibration rows the best epoch is a matter of luck: the last one, with the lowest rate, stands.
 FEWEST_TO_CHOOSE = 200
 
@@ -66,7 +66,7 @@ def fit_model(
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
     steps = sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311
     epochs = fit.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps)))
-    patience = fit.patience or max(2, epochs // 4)
+    patience = fit.patience or epochs
     planned = epochs * steps
     rise = max(1, int(fit.warmup * planned))
     schedule = torch.optim.lr_scheduler.LambdaLR(

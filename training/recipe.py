@@ -66,12 +66,13 @@ class Fit(_Data):
     epochs: int | None = Field(
         None,
         ge=1,
-        description="At most; by default 3, or as many as make 300 steps, up to 40, for few rows learn slowly",
+        description="At most; by default 3, or as many as make 500 steps, up to 40, for few rows learn slowly",
     )
     patience: int | None = Field(
         None,
         ge=1,
-        description="Epochs without a better calibration macro-F1 before it stops; by default a quarter, at least 2",
+        description="Epochs without a better calibration macro-F1 before it stops; by default it goes to the end, "
+        "for the last epochs, at the lowest rates, better most",
     )
     max_tokens: int = Field(
         128, ge=16, description="Longer texts are cut to both ends in training; half the time of 256. Serving reads 512"
