@@ -85,7 +85,7 @@ def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifes
     blend = []
     for name, head in taxonomy.heads.items():
         known, truth = _truth(parts.calibration, name, head)
-        blend.append(fit_blend(graph[name][known], ngrams[name][known], truth))
+        blend.append(fit_blend(graph[name][known], ngrams[name][known], truth, ordinal=head.kind == "ordinal"))
     log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
     replace(model, blend=np.array(blend, dtype=np.float32)).save(folder / NGRAMS)
 

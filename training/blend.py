@@ -15,16 +15,23 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 FEWEST, USUAL = 100, 2.0
 
 
-def fit_blend(encoder: Logits, ngrams: Logits, truth: Labels) -> float:
+def fit_blend(encoder: Logits, ngrams: Logits, truth: Labels, *, ordinal: bool = False) -> float:
     """The weight w for which `encoder` + w * `ngrams`, both (N, K), is least surprised by `truth` (N,).
 
-    Surprise is the mean negative log-likelihood at the temperature that suits each weight best.
+    Surprise is the mean negative log-likelihood, each weight at the temperature that suits it best; of an ordinal head
+    the ranked probability score (Epstein 1969), to which a far miss is worse than a near one.
     """
     if len(truth) < FEWEST:
         return USUAL
-    return min(WEIGHTS, key=lambda weight: _surprise(encoder + np.float32(weight) * ngrams, truth))
+    surprise = _ranked if ordinal else _unlikely
+    return min(WEIGHTS, key=lambda weight: surprise(encoder + np.float32(weight) * ngrams, truth))
 
 
-def _surprise(logits: Logits, truth: Labels) -> float:
-    p: npt.NDArray[np.float64] = probabilities(logits, fit_temperature(logits, truth))
+def _unlikely(logits: Logits, truth: Labels) -> float:
+    p = probabilities(logits, fit_temperature(logits, truth))
     return float(-np.log(np.clip(p[np.arange(len(truth)), truth], 1e-12, None)).mean())
+
+
+def _ranked(logits: Logits, truth: Labels) -> float:
+    below: npt.NDArray[np.float64] = probabilities(logits, fit_temperature(logits, truth)).cumsum(axis=1)
+    return float(np.square(below - (np.arange(logits.shape[1]) >= truth[:, None])).sum(axis=1).mean())

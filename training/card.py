@@ -60,7 +60,9 @@ def card(
     ]
     for part, heads in ({"all": found["heads"]} | found["slices"]).items():
         lines += ["", f"## Test: {part}", ""]
-        lines += ["| head | rows | accuracy | macro-F1 | kappa | ECE | auto: share | auto: right | SVM macro-F1 |"]
+        lines += [
+            "| head | rows | accuracy | macro-F1 | kappa | ECE (of luck) | auto: share | auto: right | SVM macro-F1 |"
+        ]
         lines += ["|---|---|---|---|---|---|---|---|---|"]
         for name, numbers in heads.items():
             anchor = anchors.get(name, {}).get("macro_f1") if part == "all" else None
@@ -69,7 +71,8 @@ def card(
                 _cell(numbers["accuracy"], between.get("accuracy")),
                 _cell(numbers["macro_f1"], between.get("macro_f1")),
                 _cell(numbers.get("quadratic_kappa"), between.get("quadratic_kappa")),
-                *(_cell(numbers[key]) for key in ("ece", "auto_coverage", "auto_precision")),
+                f"{numbers['ece']:.3f} ({numbers['ece_of_luck']:.3f})",
+                *(_cell(numbers[key]) for key in ("auto_coverage", "auto_precision")),
                 _cell(anchor),
             ]
             lines.append(f"| {name} | {numbers['rows']} | " + " | ".join(cells) + " |")
@@ -106,7 +109,8 @@ def card(
     lines += [
         "",
         "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
-        "promise; kappa is quadratic, for ordered heads;",
+        "promise; kappa is quadratic, for ordered heads; ECE is the expected calibration error, and beside it what luck",
+        "alone would show on so many rows if every confidence were exactly true;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
         "",
         "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",

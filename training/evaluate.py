@@ -29,6 +29,7 @@ BINS = 15
 CHUNK = 64
 MOST_CONFUSIONS = 20
 # Intervals hold the middle 95 % of what so many resamples of the rows give.
+LUCKY_DRAWS = 200
 RESAMPLES = 500
 # Bands of characters, and the channel and source, by which rows are also looked at apart.
 BANDS = ((0, 30), (30, 100), (100, 300), (300, None))
@@ -64,11 +65,12 @@ class HeadResult:
         return np.array([t == g for t, g in zip(self.truth, self.guess, strict=True)], dtype=np.bool_)
 
     def metrics(self, head: Head) -> dict[str, float]:
-        """Flat metrics; all are shares from 0 (bad) to 1 (good) except `ece`, `set_size` and `rows`.
+        """Flat metrics; all are shares from 0 (bad) to 1 (good) except `ece*`, `set_size` and `rows`.
 
         accuracy, macro_f1 (over labels that occur in truth), parent_* (hierarchical), quadratic_kappa (ordinal,
-        -1 to 1), auroc (two labels; 0.5 is chance), ece and aurc (0 is best), auto_coverage, auto_precision (nan where
-        nothing is auto), set_coverage, set_size.
+        -1 to 1), auroc (two labels; 0.5 is chance), ece (ece_of_luck is what a perfectly calibrated model would show on
+        so many rows) and aurc (0 is best), auto_coverage, auto_precision (nan where nothing is auto), set_coverage,
+        set_size.
         """
         right = self.right()
         auto = np.array([one.decision == "auto" for one in self.decided])
@@ -79,6 +81,7 @@ class HeadResult:
             "accuracy": float(accuracy_score(self.truth, self.guess)),
             "macro_f1": _macro_f1(self.truth, self.guess),
             "ece": expected_calibration_error(self.confidence, right),
+            "ece_of_luck": calibration_error_of_luck(self.confidence),
             "aurc": area_under_risk_coverage(self.confidence, right),
             "auto_coverage": float(auto.mean()),
             "auto_precision": float(np.array(kept)[auto].mean()) if auto.any() else float("nan"),
@@ -265,6 +268,21 @@ def area_under_risk_coverage(confidence: npt.NDArray[np.float64], right: npt.NDA
 def expected_calibration_error(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
     """Mean gap between confidence and share of right answers over BINS bins of equal mass; 0 is best, 1 worst."""
     return float(sum(n * abs(c - a) for n, c, a in reliability(confidence, right)) / max(1, len(confidence)))
+
+
+def calibration_error_of_luck(confidence: npt.NDArray[np.float64], seed: int = 1) -> float:
+    """The ECE to be expected where every confidence is exactly true: a few rows a bin never hit their share.
+
+    Below it no model can be shown to be. Mean over LUCKY_DRAWS draws of right and wrong answers from the confidences.
+    """
+    if not len(confidence):
+        return 0.0
+    ranked = np.sort(confidence)
+    sizes = [len(part) for part in np.array_split(ranked, max(1, min(BINS, len(ranked))))]
+    starts = np.cumsum([0, *sizes[:-1]])
+    right = np.random.default_rng(seed).random((LUCKY_DRAWS, len(ranked))) < ranked
+    gaps = np.add.reduceat(right - ranked, starts, axis=1)
+    return float(np.abs(gaps).sum(axis=1).mean() / len(ranked))
 
 
 def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> list[tuple[int, float, float]]:

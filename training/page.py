@@ -25,6 +25,7 @@ MEASURES = {
     "parent_macro_f1": "parents macro-F1",
     "quadratic_kappa": "kappa",
     "ece": "ECE",
+    "ece_of_luck": "ECE of luck alone",
     "aurc": "AURC",
     "auto_coverage": "auto: share",
     "auto_precision": "auto: right",

@@ -21,6 +21,7 @@ from training.evaluate import (
     FEWEST_IN_SLICE,
     HeadResult,
     area_under_risk_coverage,
+    calibration_error_of_luck,
     evaluate,
     expected_calibration_error,
     reliability,
@@ -71,6 +72,17 @@ def test_calibration_error_of_honest_confidence_is_nothing() -> None:
 
 def test_calibration_error_of_one_who_is_always_wrong_and_sure_is_one() -> None:
     assert expected_calibration_error(np.ones(40), np.zeros(40, dtype=bool)) == 1
+
+
+def test_luck_alone_shows_an_error_that_more_rows_take_away() -> None:
+    draw = np.random.default_rng(4)
+    confidence = draw.uniform(0.4, 1.0, 900)
+    found = calibration_error_of_luck(confidence)
+    true = [expected_calibration_error(confidence, draw.random(900) < confidence) for _ in range(50)]
+    assert found == pytest.approx(np.mean(true), abs=0.006)
+    assert calibration_error_of_luck(np.tile(confidence, 20)) < found / 3
+    assert calibration_error_of_luck(np.zeros(0)) == 0
+    assert calibration_error_of_luck(np.ones(50)) == 0
 
 
 def test_calibration_error_by_hand() -> None:
