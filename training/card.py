@@ -109,7 +109,7 @@ def card(
     lines += [
         "",
         "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
-        "promise; kappa is quadratic, for ordered heads; ECE is the expected calibration error, and beside it what luck",
+        "promise; kappa is quadratic, for ordered heads; ECE is the expected calibration error, beside it what luck",
         "alone would show on so many rows if every confidence were exactly true;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
         "",

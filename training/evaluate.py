@@ -29,8 +29,9 @@ BINS = 15
 CHUNK = 64
 MOST_CONFUSIONS = 20
 # Intervals hold the middle 95 % of what so many resamples of the rows give.
-LUCKY_DRAWS = 200
 RESAMPLES = 500
+# Draws of which the calibration error of luck is the mean; more move its third decimal.
+LUCKY_DRAWS = 200
 # Bands of characters, and the channel and source, by which rows are also looked at apart.
 BANDS = ((0, 30), (30, 100), (100, 300), (300, None))
 FEWEST_IN_SLICE = 20
