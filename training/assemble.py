@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from training.batches import encode, read_text
 from training.blend import fit_blend
 from training.calibrate import Labels, calibrate_head
 from training.card import card, notice
-from training.export import export_graph
+from training.fidelity import write_faithful
 from training.model import Base, TriageModel, save_weights
 from training.ngrams import fit_ngrams
 from training.recipe import Recipe
@@ -52,14 +53,17 @@ def draft(
     manifest: Manifest,
     parts: Parts,
 ) -> Bundle:
-    """A bundle without metrics and card, calibrated on what its int8 graph answers."""
+    """A bundle without test metrics and card, calibrated on what its graph answers.
+
+    Its manifest says what the graph costs against the fp32 model (fidelity.py).
+    """
 
     def fill(folder: Path) -> None:
         save_weights(model, folder / "weights.safetensors")
         base.encoder.config.save_pretrained(folder)
         (folder / "config.json").rename(folder / "encoder.json")
         base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-        export_graph(model, folder / "graph.onnx")
+        shutil.copy(graph, folder / "graph.onnx")
         learn_ngrams(folder, base, taxonomy, manifest, parts)
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
         learned = learn_calibration(encoder, recipe, taxonomy, parts)
@@ -69,7 +73,11 @@ def draft(
             write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
         encoder.close()
 
-    return write_bundle(path, manifest, taxonomy, fill)
+    with tempfile.TemporaryDirectory() as outside:
+        graph = Path(outside) / "graph.onnx"
+        found = write_faithful(model, graph, base, recipe.promise, taxonomy, manifest, parts.calibration)
+        manifest = manifest.model_copy(update={"metrics": found.metrics()})
+        return write_bundle(path, manifest, taxonomy, fill)
 
 
 def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifest, parts: Parts) -> None:
@@ -123,7 +131,7 @@ def finish(
     parts: Parts,
 ) -> Bundle:
     """The draft with its metrics, card and notice, written to `path`."""
-    metrics = {
+    metrics = made.manifest.metrics | {
         f"test/{head}/{key}": float(value)
         for head, numbers in found["heads"].items()
         for key, value in numbers.items()

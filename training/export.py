@@ -1,35 +1,57 @@
-"""Torch weights -> the int8 graph of a bundle."""
+"""Torch weights -> the graph of a bundle: traced in fp32, then made int8 (quantize.py)."""
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from training.model import Traced, TriageModel
+from training.quantize import Tokens, products, quantize
+
+# What may be left in fp32, from the quickest graph to the one that loses nothing. The heads are: they are narrow.
+FORMS = ("int8", "int8 feed-forward", "fp32")
 
 
-def export_graph(model: TriageModel, path: Path) -> None:
-    """Write `model` as an int8 ONNX graph.
+def export_graph(model: TriageModel, path: Path, texts: Sequence[Tokens], form: str = FORMS[0]) -> None:
+    """Write `model` as an ONNX graph, in one of FORMS; int8 is fitted to `texts`, token ids (T,) each.
 
     input_ids, attention_mask (B, T) int64 -> logits (B, sum of K), contributions (B, T, sum of K), vectors (B, H).
-    Weights of matrix products become int8 a column, activations are scaled at run time. Only 7 of the 8 bits are
-    used (`reduce_range`): processors without VNNI add pairs of products in 16 bits, which overflows with 8 and
-    turned answers into noise where it was tried. The embedding table is kept in fp16.
     """
+    write_graph(trace(model), path, texts, form)
+
+
+def write_graph(graph: onnx.ModelProto, path: Path, texts: Sequence[Tokens], form: str) -> None:
+    """Write a traced graph in one of FORMS; the embedding table is kept in fp16."""
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    if form != "fp32":
+        made = quantize(made, texts, exact=_exact(graph, form))
+    onnx.save(_without_traces(_halve_tables(made)), path)
+
+
+def _exact(graph: onnx.ModelProto, form: str) -> set[str]:
+    last = max(i for i, node in enumerate(graph.graph.node) if node.op_type == "LayerNormalization")
+    exact = {node.name for node in graph.graph.node[last:]}
+    if form == "int8 feed-forward":
+        exact |= {p.name for p in products(graph) if p.values.shape[0] == p.values.shape[1]}
+    return exact
+
+
+def trace(model: TriageModel) -> onnx.ModelProto:
+    """The fp32 graph of a model, of any batch and length."""
     model.eval()
     ids = torch.ones(2, 16, dtype=torch.int64)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
-        raw, quantized = Path(folder) / "raw.onnx", Path(folder) / "int8.onnx"
+        raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
             Traced(model),
             (ids, torch.ones_like(ids)),
@@ -42,20 +64,8 @@ def export_graph(model: TriageModel, path: Path) -> None:
             verbose=False,
         )
         graph = onnx.load(raw)
-        del graph.graph.value_info[:]  # shapes the exporter noted; the quantizer trips over them
-        onnx.save(graph, raw)
-        quiet = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)
-        quantize_dynamic(
-            raw,
-            quantized,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm"],
-        )
-        logging.getLogger().setLevel(quiet)
-        onnx.save(_without_traces(_halve_tables(onnx.load(quantized))), path)
+    del graph.graph.value_info[:]  # shapes the exporter noted, which the rewritten graph does not keep
+    return graph
 
 
 def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:

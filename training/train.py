@@ -107,6 +107,7 @@ def train(
         manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
         with tempfile.TemporaryDirectory() as folder:
             made = draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts)
+            mlflow.log_metrics(made.manifest.metrics)
             predictor = Predictor(made, Policy.load(), threads=os.cpu_count() or 1)
             measured = parts.test or parts.calibration
             results = evaluate(predictor, measured)

@@ -1,0 +1,148 @@
+"""What int8 costs, measured where it matters: on held-out texts, in labels and in decisions.
+
+A graph that costs too much is not written: the next, more exact form takes its place (export.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import f1_score
+
+from complaints.bundle import Bundle, Manifest
+from complaints.decision import Calibration, decide
+from complaints.encoder import Encoded, Encoder, cut_tokens
+from complaints.predictor import whole
+from complaints.records import HeadPrediction
+from complaints.taxonomy import Head, Taxonomy
+from complaints.text import clean
+from training.batches import read_text
+from training.calibrate import calibrate_head
+from training.export import FORMS, trace, write_graph
+from training.model import Base, TriageModel
+from training.recipe import Promise
+from training.sources import Example
+
+log = logging.getLogger(__name__)
+
+# The most that int8 may cost: macro-F1 of any head, and automatic answers that fp32 contradicts.
+MOST_LOST = 0.003
+MOST_CHANGED = 0.002
+# Texts that it is measured on, and that it is fitted to; both of the calibration rows.
+ROWS = 1_000
+FITTED = 64
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A graph beside the fp32 one it comes from, on `rows` texts.
+
+    `lost`: head -> macro-F1 that it loses (negative where it gains). `changed`: of its decisions, the share that are
+    automatic and contradict fp32's answer. `moved`: the share that are automatic in one of the two alone, or name
+    another label; answers that stood near a threshold, mostly.
+    """
+
+    form: str
+    rows: int
+    lost: dict[str, float]
+    changed: float
+    moved: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may be served."""
+        return self.changed <= MOST_CHANGED and all(lost <= MOST_LOST for lost in self.lost.values())
+
+    def metrics(self) -> dict[str, float]:
+        """For the manifest: fidelity/…, shares; `fidelity/form` is the place among FORMS, 0 the quickest."""
+        found = {f"fidelity/{head}/macro_f1_lost": lost for head, lost in self.lost.items()}
+        found |= {"fidelity/form": float(FORMS.index(self.form)), "fidelity/rows": float(self.rows)}
+        return found | {"fidelity/changed": self.changed, "fidelity/moved": self.moved}
+
+    def __str__(self) -> str:
+        lost = ", ".join(f"{head} {100 * lost:+.2f}" for head, lost in self.lost.items())
+        return (
+            f"{self.form}: macro-F1 lost against fp32, points: {lost}; automatic answers changed {self.changed:.2%}, "
+            f"moved {self.moved:.2%} (of {self.rows} texts)"
+        )
+
+
+def write_faithful(
+    model: TriageModel,
+    path: Path,
+    base: Base,
+    promise: Promise,
+    taxonomy: Taxonomy,
+    manifest: Manifest,
+    examples: Sequence[Example],
+) -> Fidelity:
+    """Write the quickest graph that holds the limits on `examples`, which training has not seen."""
+    graph = trace(model)
+    draw = random.Random(0)  # noqa: S311 - a sample, no secret
+    sample = draw.sample(list(examples), min(ROWS, len(examples)))
+    texts = [read_text(example) for example in sample]
+    ids = [np.array(one.ids, dtype=np.int64) for one in base.tokenizer.encode_batch(texts[:FITTED])]
+    fitted = [cut_tokens(one, manifest.length)[0] for one in ids]
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        base.tokenizer.save(str(here / "tokenizer.json"))
+
+        def answers(form: str) -> Encoded:
+            write_graph(graph, here / "graph.onnx", fitted, form)
+            encoder = Encoder(Bundle(here, manifest, taxonomy), threads=os.cpu_count() or 1)
+            found = encoder.encode(texts)
+            encoder.close()
+            return found
+
+        exact = answers("fp32")
+        for form in FORMS:
+            found = compare(form, taxonomy, promise, sample, exact, answers(form))
+            if found.holds:
+                log.info("%s", found)
+                shutil.copy(here / "graph.onnx", path)
+                return found
+            log.warning("%s: too much, a more exact graph is tried", found)
+    raise AssertionError("fp32 loses nothing against itself")
+
+
+def compare(
+    form: str, taxonomy: Taxonomy, promise: Promise, examples: Sequence[Example], exact: Encoded, served: Encoded
+) -> Fidelity:
+    """The Fidelity of `served` against `exact`, both answers to `examples`; thresholds are those that suit `served`."""
+    heads, lost = {}, {}
+    for name, head in taxonomy.heads.items():
+        known = [i for i, example in enumerate(examples) if example.labels.get(name) in head.ids]
+        truth = np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
+        groups = [examples[i].group for i in known]
+        heads[name] = calibrate_head(head, served.logits[name][known], truth, promise, groups)
+        if known:
+            lost[name] = _macro_f1(truth, exact.logits[name][known]) - _macro_f1(truth, served.logits[name][known])
+    cleaned = [clean(whole(example.complaint)) for example in examples]
+    calibration = Calibration(heads=heads)
+    rows = [decide(taxonomy, calibration, one, cleaned, top_k=1) for one in (exact, served)]
+    pairs = [(taxonomy.heads[name], a[name], b[name]) for a, b in zip(*rows, strict=True) for name in heads]
+    changed = np.mean([b.decision == "auto" and _contradicts(head, a, b) for head, a, b in pairs])
+    moved = np.mean([_moved(a, b) for _, a, b in pairs])
+    return Fidelity(form, len(examples), lost, float(changed), float(moved))
+
+
+def _contradicts(head: Head, a: HeadPrediction, b: HeadPrediction) -> bool:
+    """Whether neither label is the other, or its parent."""
+    return a.label not in (b.label, head.parent(b.label)) and b.label != head.parent(a.label)
+
+
+def _moved(a: HeadPrediction, b: HeadPrediction) -> bool:
+    automatic = [one.decision == "auto" for one in (a, b)]
+    return any(automatic) and (not all(automatic) or a.label != b.label)
+
+
+def _macro_f1(truth: np.ndarray, logits: np.ndarray) -> float:
+    return float(f1_score(truth, logits.argmax(axis=1), labels=sorted(set(truth)), average="macro", zero_division=0))
