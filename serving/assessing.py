@@ -88,6 +88,8 @@ def _draft(snapshot: Snapshot, control: Policy, reading: Reading) -> Draft:
         label=label,
         business_line=_plain(complaint.business_line),
         inputs=orjson.dumps(Inputs(heads=reading.heads, spreads=reading.spreads).model_dump()).decode(),
+        channel=_plain(complaint.channel),
+        cleaned=reading.cleaned.text,
     )
 
 

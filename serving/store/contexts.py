@@ -26,7 +26,10 @@ _CUSTOMERS = "customers"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A complaint that was read but not yet assessed; `customer` as the caller numbers them, `inputs` JSON text."""
+    """A complaint that was read but not yet assessed; `customer` as the caller numbers them, `inputs` JSON text.
+
+    `cleaned` is what is searched when a person is to review it.
+    """
 
     arrival: Arrival
     ticket_id: str | None
@@ -34,6 +37,8 @@ class Draft:
     label: str
     business_line: str | None
     inputs: str
+    channel: str | None = None
+    cleaned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

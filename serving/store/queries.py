@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, insert, select
 
-from complaints.errors import Conflict, NotFound
+from complaints.errors import NotFound
 from complaints.policy import Policy
 from complaints.records import Context, HeadPrediction, Risk
 from serving.store.contexts import Draft, Gathered, customer_hash, gather, lock
 from serving.store.database import StoreError
+from serving.store.ids import is_id, new_id
+from serving.store.keys import Key, KeyTaken, claim_key, set_answer
+from serving.store.people import People
+from serving.store.review_cases import Cases
+from serving.store.review_queue import Entry, Queue, enqueue
+from serving.store.review_words import Words
 from serving.store.risks import Risks
-from serving.store.tables import assessments, idempotency_keys, prediction_heads, predictions
+from serving.store.tables import assessments, prediction_heads, predictions
 
 __all__ = ["Draft", "Key", "Outcome", "Store", "StoreError", "Stored", "new_id"]
-
-# How long a repeated Idempotency-Key gets the stored answer.
-KEY_LIFE = timedelta(hours=24)
-# Crockford's base 32: its digits sort as the numbers do, and none is mistaken for another.
-_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID = re.compile(f"pred_[{_DIGITS}]{{26}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +44,6 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """An Idempotency-Key: sha256 of caller and key together, and sha256 of what was sent with it; hex."""
-
-    key: str
-    body: str
-
-
-def new_id(now: datetime) -> str:
-    """`pred_` and 26 characters: milliseconds since 1970, then 80 random bits, so that ids sort by time."""
-    number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
-    return "pred_" + "".join(_DIGITS[(number >> shift) & 31] for shift in range(125, -5, -5))
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """A draft that was assessed in its context: the prediction to store, and what is looked for later."""
 
@@ -71,8 +54,8 @@ class Outcome:
     arm: str
 
 
-class Store(Risks):
-    """Answers written before they are given, and what became of them."""
+class Store(Queue, Words, Cases, People, Risks):
+    """Answers written before they are given, what became of them, and what people said of them."""
 
     def save(self, rows: Sequence[Stored], answer: str, key: Key | None = None) -> str:
         """Write predictions in one transaction and return what to answer once it is on disk.
@@ -84,10 +67,10 @@ class Store(Risks):
         try:
             with self._write() as connection:
                 if key is not None:
-                    _claim(connection, key, answer)
+                    claim_key(connection, key, answer)
                 for row in rows:
                     _insert(connection, row)
-        except _KeyTaken:
+        except KeyTaken:
             assert key is not None  # noqa: S101  only a key can be taken
             stored = self.recall(key)
             return answer if stored is None else stored
@@ -102,17 +85,19 @@ class Store(Risks):
         policy: Policy,
         salt: str,
         key: Key | None = None,
+        audit_share: float = 0.0,
     ) -> tuple[str, list[Outcome]]:
         """Gather each draft's context, have it assessed (`settle`, by the draft's place), and write all of it at once.
 
         Returns what to answer and what was written; nothing where another request with the same key was first.
-        `policy` rules history and bursts. Raises as `save` does and what `settle` raises; then nothing was written.
+        `policy` rules history and bursts; `audit_share` of all predictions are drawn for review whatever they say.
+        Raises as `save` does and what `settle` raises; then nothing was written.
         """
         outcomes = []
         try:
             with self._write() as connection:
                 if key is not None:
-                    _claim(connection, key, "")
+                    claim_key(connection, key, "")
                 customers = [customer_hash(salt, one.customer) for one in drafts]
                 lock(connection, drafts, customers)
                 for at, (draft, customer) in enumerate(zip(drafts, customers, strict=True)):
@@ -120,55 +105,31 @@ class Store(Risks):
                     outcome = settle(at, gathered.context)
                     _insert(connection, outcome.stored)
                     _insert_assessment(connection, draft, gathered, outcome)
+                    enqueue(connection, draft, _entry(outcome), audit_share)
                     outcomes.append(outcome)
                 text = answer([one.stored for one in outcomes])
                 if key is not None:
-                    here = idempotency_keys.c.key == key.key
-                    connection.execute(update(idempotency_keys).where(here).values(answer=text))
-        except _KeyTaken:
+                    set_answer(connection, key, text)
+        except KeyTaken:
             assert key is not None  # noqa: S101  only a key can be taken
             stored = self.recall(key)
             if stored is None:  # it grew old in between
-                return self.save_assessed(drafts, settle, answer, policy=policy, salt=salt, key=key)
+                return self.save_assessed(
+                    drafts, settle, answer, policy=policy, salt=salt, key=key, audit_share=audit_share
+                )
             return stored, []
         return text, outcomes
-
-    def recall(self, key: Key) -> str | None:
-        """The answer stored under a key in the last 24 hours; raises Conflict where the body was another."""
-        table = idempotency_keys
-        query = select(table.c.body, table.c.answer).where(table.c.key == key.key, table.c.created_at >= _oldest())
-        with self._read() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            return None
-        if row.body != key.body:
-            raise Conflict("this Idempotency-Key was used with another body: use a new key for a new request")
-        return str(row.answer)
 
     def response(self, prediction_id: str) -> str:
         """A prediction as it was answered, JSON text; raises NotFound."""
         # Not every string can be asked for: PostgreSQL refuses U+0000.
-        if _ID.fullmatch(prediction_id):
+        if is_id(prediction_id):
             with self._read() as connection:
                 query = select(predictions.c.response).where(predictions.c.id == prediction_id)
                 found = connection.execute(query).scalar_one_or_none()
             if found is not None:
                 return str(found)
         raise NotFound("there is no prediction of this id")
-
-
-class _KeyTaken(Exception):
-    """Somebody else stored this key while we were predicting."""
-
-
-def _claim(connection: Connection, key: Key, answer: str) -> None:
-    table = idempotency_keys
-    connection.execute(delete(table).where(table.c.created_at < _oldest()))
-    try:
-        values = {"key": key.key, "body": key.body, "answer": answer, "created_at": datetime.now(UTC)}
-        connection.execute(insert(table), values)
-    except IntegrityError as error:
-        raise _KeyTaken from error
 
 
 def _insert(connection: Connection, row: Stored) -> None:
@@ -216,5 +177,6 @@ def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered,
     connection.execute(insert(assessments), values)
 
 
-def _oldest() -> datetime:
-    return datetime.now(UTC) - KEY_LIFE
+def _entry(outcome: Outcome) -> Entry:
+    stored = outcome.stored
+    return Entry(stored.id, stored.created_at, stored.heads, outcome.risk.level)

@@ -52,11 +52,17 @@ def count(store: Store, table: object) -> int:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
 
 
+def known(thing: object, name: str, kind: str, *_: object) -> bool:
+    # The full-text index is of another kind on each database.
+    return not (kind == "table" and name.startswith("review_words"))
+
+
 def test_the_migrations_make_the_tables(url: str) -> None:
     Store(url).close()
     engine = open_engine(url)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+        options = {"compare_type": True, "include_object": known}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
     engine.dispose()
 
 

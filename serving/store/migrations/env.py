@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from serving.store import review_tables  # noqa: F401  its tables are in the metadata once it was read
 from serving.store.tables import metadata
 
 context.configure(

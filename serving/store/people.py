@@ -1,0 +1,161 @@
+"""Who may sign in, who is signed in, and who saw and did what. The rules are in `serving.access`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from complaints.errors import Conflict, NotFound
+from serving.store.database import Database
+from serving.store.ids import new_id
+from serving.store.review_tables import audit_log, sessions, users
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person; `password` is an argon2 hash."""
+
+    name: str
+    role: str
+    password: str
+    created_at: datetime
+    disabled_at: datetime | None
+    failures: int
+    locked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A person signed in; `token` is the sha256 of what their browser holds."""
+
+    token: str
+    user: str
+    csrf: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One line of the audit log."""
+
+    id: str
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, object]
+
+
+class People(Database):
+    """Users, sessions, and the audit log, which only grows."""
+
+    def add_user(self, name: str, role: str, password: str, now: datetime) -> None:
+        """Add a person; raises Conflict where the name is taken, by one who was disabled too."""
+        values = {"name": name, "role": role, "password": password, "created_at": now, "failures": 0}
+        with self._write() as connection:
+            if connection.execute(select(users.c.name).where(users.c.name == name)).first() is not None:
+                raise Conflict(f"there is a user {name} already")
+            try:
+                connection.execute(insert(users), values)
+            except IntegrityError:
+                raise Conflict(f"there is a user {name} already") from None
+
+    def user(self, name: str) -> User | None:
+        """A person, disabled ones too; None where there is none of this name."""
+        with self._read() as connection:
+            row = connection.execute(select(users).where(users.c.name == name)).mappings().first()
+        return None if row is None else User(**row)
+
+    def list_users(self) -> list[User]:
+        """Everybody, by name."""
+        with self._read() as connection:
+            return [User(**row) for row in connection.execute(select(users).order_by(users.c.name)).mappings()]
+
+    def change_user(
+        self, name: str, *, role: str | None = None, password: str | None = None, disabled_at: datetime | None = None
+    ) -> None:
+        """Change what is given, and sign the person out everywhere; raises NotFound."""
+        values: dict[str, object] = {"failures": 0, "locked_until": None}
+        for field, value in (("role", role), ("password", password), ("disabled_at", disabled_at)):
+            if value is not None:
+                values[field] = value
+        with self._write() as connection:
+            if connection.execute(update(users).where(users.c.name == name).values(**values)).rowcount == 0:
+                raise NotFound(f"there is no user {name}")
+            connection.execute(delete(sessions).where(sessions.c.user == name))
+
+    def count_failure(self, name: str, lock: Callable[[int], datetime | None]) -> int:
+        """One more wrong password in a row; `lock` says until when the name is then locked. Returns how many."""
+        with self._write() as connection:
+            query = select(users.c.failures).where(users.c.name == name).with_for_update()
+            before = connection.execute(query).scalar_one_or_none()
+            if before is None:
+                return 0
+            values = {"failures": before + 1, "locked_until": lock(before + 1)}
+            connection.execute(update(users).where(users.c.name == name).values(**values))
+        return int(before) + 1
+
+    def open_session(self, session: Session) -> None:
+        """Sign a person in: their failures are forgotten, sessions that ran out are swept away."""
+        values = {field: getattr(session, field) for field in Session.__dataclass_fields__}
+        with self._write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.expires_at <= session.created_at))
+            here = users.c.name == session.user
+            connection.execute(update(users).where(here).values(failures=0, locked_until=None))
+            connection.execute(insert(sessions), values)
+
+    def session(self, token: str, now: datetime) -> tuple[Session, User] | None:
+        """Who a token belongs to; None where it ran out, was closed, or the person was disabled."""
+        query = select(sessions).where(sessions.c.token == token, sessions.c.expires_at > now)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                return None
+            user = connection.execute(select(users).where(users.c.name == row["user"])).mappings().one()
+        return None if user["disabled_at"] is not None else (Session(**row), User(**user))
+
+    def close_session(self, token: str) -> None:
+        """Sign out, if signed in."""
+        with self._write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.token == token))
+
+    def log(self, actor: str, action: str, subject: str, detail: dict[str, object], now: datetime) -> None:
+        """One line more in the audit log."""
+        values = {
+            "id": new_id(now, "log"),
+            "at": now,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "detail": orjson.dumps(detail, default=str).decode(),
+        }
+        with self._write() as connection:
+            connection.execute(insert(audit_log), values)
+
+    def logged(
+        self,
+        *,
+        actor: str | None = None,
+        subject: str | None = None,
+        action: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Logged]:
+        """Lines of the audit log, the newest first; `before` is the id of the last line of the page before."""
+        query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+        for column, value in ((audit_log.c.actor, actor), (audit_log.c.subject, subject), (audit_log.c.action, action)):
+            if value is not None:
+                query = query.where(column == value)
+        if before is not None:
+            query = query.where(audit_log.c.id < before)
+        with self._read() as connection:
+            return [
+                Logged(**dict(row) | {"detail": orjson.loads(row["detail"])})
+                for row in connection.execute(query).mappings()
+            ]

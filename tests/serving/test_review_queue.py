@@ -1,0 +1,343 @@
+"""The queue on SQLite and on PostgreSQL: what enters it, who gets what, and what is taken back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from complaints.bursts import Arrival
+from complaints.concentration import pack
+from complaints.errors import Conflict, InvalidInput, NotFound
+from complaints.policy import Policy
+from complaints.records import Complaint, Context, HeadPrediction
+from complaints.risk import assess
+from complaints.text import clean
+from serving.store.contexts import Draft
+from serving.store.queries import Outcome, Store, Stored, new_id
+from serving.store.review_order import Filters
+from serving.store.review_queue import Leased, drawn
+from serving.store.review_words import Word
+from serving.store.risks import AlreadyDecided
+
+NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def head(label: str, confidence: float, decision: str = "auto", reason: str | None = None) -> HeadPrediction:
+    return HeadPrediction(
+        decision=decision, label=label, name=label, confidence=confidence, threshold=0.5, prediction_set=(label,),
+        top_k=(), reason=reason,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(url: str) -> Any:
+    opened = Store(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def put() -> Callable[..., str]:
+    policy = Policy.load()
+
+    def save(
+        store: Store,
+        text: str = "空调不制冷",
+        *,
+        confidence: float = 0.6,
+        decision: str = "review",
+        customer: str | None = None,
+        level: str = "low",
+        vector: int = 0,
+        share: float = 0.0,
+        at: datetime = NOW,
+        channel: str | None = "app",
+        label: str = "quality.defect",
+    ) -> str:
+        heads = {
+            "category": head(label, confidence, decision, None if decision == "auto" else "below_threshold"),
+            "department": head("quality", 0.99),
+        }
+        request = orjson.dumps({"text": text, "title": None, "channel": channel, "ticket_id": "T"}).decode()
+        axis = np.eye(512, dtype=np.float32)[vector]
+
+        def settle(at_: int, context: Context) -> Outcome:
+            stored = Stored(new_id(at), at, "T", request, "{}", "m", "7", "d", "1.0.0", "2.0.0", "r", heads)
+            risk = assess(policy, Complaint(text=text), text, heads, None, context)
+            return Outcome(stored, risk.model_copy(update={"level": level}), "quality", "2.0.0", "control")
+
+        arrival = Arrival(at, "quality", "", "space", pack(axis))
+        draft = Draft(arrival, None, customer, label, None, "{}", channel, clean(text).text)
+        sent, _ = store.save_assessed(
+            [draft], settle, lambda rows: rows[0].id, policy=policy, salt="s", audit_share=share
+        )
+        return sent
+
+    return save
+
+
+def ids(store: Store, **filters: Any) -> list[str]:
+    return [one.prediction_id for one in store.queue(Filters(**filters), now=NOW).items]
+
+
+def test_what_a_person_should_see_enters_the_queue(store: Store, put: Any) -> None:
+    sure = put(store, decision="auto", confidence=0.95)
+    unsure = put(store, vector=1)
+    grave = put(store, decision="auto", confidence=0.9, level="high", vector=2)
+    page = store.queue(Filters(), now=NOW)
+    assert sure not in ids(store)
+    assert page.waiting == 2
+    # (1 - 0.6 + 1 - 0.99) x 1 against (1 - 0.9 + 1 - 0.99) x 4
+    assert [(one.prediction_id, round(one.priority, 4)) for one in page.items] == [(grave, 0.44), (unsure, 0.41)]
+    assert page.items[1].labels == {"category": "quality.defect", "department": "quality"}
+    assert not hasattr(page.items[0], "audit")
+
+
+def test_the_audit_is_drawn_by_the_id_and_has_a_place_that_is_reached(store: Store, put: Any) -> None:
+    for i in range(10):
+        put(store, confidence=0.2 + i / 100, vector=i)
+    drawn_one = put(store, decision="auto", confidence=0.999, share=1.0, vector=20)
+    found = {one.prediction_id: one.priority for one in store.queue(Filters(), now=NOW).items}
+    assert round(found[drawn_one], 4) in {round(0.8 - i / 100 + 0.01, 4) for i in range(10)}
+    names = [new_id(NOW) for _ in range(20_000)]
+    assert 0.017 < sum(drawn("audit", one, 0.02) for one in names) / len(names) < 0.023
+    assert {drawn("audit", one, 0.02) for one in names[:50]} == {drawn("audit", one, 0.02) for one in names[:50]} or 1
+    assert not any(drawn("audit", one, 0.0) for one in names)
+    assert all(drawn("audit", one, 1.0) for one in names)
+
+
+def test_filters(store: Store, put: Any) -> None:
+    a = put(store, "空调不制冷，iPhone也连不上", channel="app")
+    b = put(store, "物流太慢", channel="微博", label="logistics.delay", at=NOW - DAY, level="high", vector=1)
+    for filters, expected in (
+        ({"head": "category", "label": "quality"}, [a]),
+        ({"head": "category", "label": "logistics.delay"}, [b]),
+        ({"head": "category"}, [b, a]),
+        ({"head": "department"}, []),
+        ({"level": "high"}, [b]),
+        ({"department": "quality"}, [b, a]),
+        ({"department": "nobody"}, []),
+        ({"channel": "微博"}, [b]),
+        ({"since": NOW}, [a]),
+        ({"until": NOW}, [b]),
+        ({"model_version": "7"}, [b, a]),
+        ({"model_version": "8"}, []),
+        ({"reason": "below_threshold"}, [b, a]),
+        ({"reason": "high_risk"}, [b]),
+        ({"reason": "too_long"}, []),
+        ({"text": "制冷"}, [a]),
+        ({"text": "物流"}, [b]),
+        ({"text": "慢物"}, []),
+    ):
+        assert ids(store, **filters) == expected, filters
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("不制冷", True), ("制冷", True), ("iPhone", True), ("IPHONE也连", True), ("iph", True), ("iphone也", True),
+        ("冷iphone", True), ("不上", True), ("冷，iPhone", True), ("投訴", True), ("电话", False), ("制冷不", False),
+        ("冷也", False), ("手机", False), ("热水器", False), ("13800138000", None), ("冷", None), ("!", None),
+        ('"', None), ("", None), ('" OR "制冷', False), ("制冷*", True), ("'制冷' | '电话'", False),
+    ],
+)  # fmt: skip
+def test_search_finds_stretches_of_text(store: Store, put: Any, asked: str, found: bool | None) -> None:
+    one = put(store, "空调不制冷iPhone也连不上，打13800138000投诉")
+    if found is None:
+        with pytest.raises(InvalidInput, match="至少输入两个字"):
+            ids(store, text=asked)
+    else:
+        assert ids(store, text=asked) == ([one] if found else [])
+
+
+def test_a_lease_is_ones_own_until_it_runs_out(store: Store, put: Any) -> None:
+    dear, cheap = put(store, confidence=0.3), put(store, confidence=0.9, vector=1)
+    assert [one.prediction_id for one in store.claim("王", now=NOW, minutes=10)] == [dear]
+    assert [one.prediction_id for one in store.claim("李", limit=5, now=NOW)] == [cheap]
+    assert store.claim("赵", limit=5, now=NOW) == []
+    assert [one.prediction_id for one in store.held("王", NOW)] == [dear]
+    with pytest.raises(Leased, match="王"):
+        store.take("李", dear, now=NOW)
+    with pytest.raises(Leased):
+        store.accept(dear, "李", taxonomy_version="1", now=NOW)
+    store.take("王", dear, minutes=30, now=NOW + timedelta(minutes=9))
+    assert store.claim("赵", now=NOW + timedelta(minutes=12)) == []
+    later = NOW + timedelta(minutes=40)
+    assert [one.prediction_id for one in store.claim("赵", now=later)] == [dear]
+    assert store.held("王", later) == []
+    assert store.release("赵") == 1
+    assert [one.prediction_id for one in store.claim("李", now=later)] == [dear]
+
+
+def test_a_case_is_reviewed_once(store: Store, put: Any) -> None:
+    case = put(store)
+    decided = store.review(case, "王", {"category": "quality.fake"}, note="假货", taxonomy_version="1", now=NOW)
+    assert (decided.outcome, decided.second) == ("corrected", False)
+    said = {one.head: one for one in store.words(case)}
+    assert (said["category"].label, said["category"].predicted, said["category"].decision) == (
+        "quality.fake", "quality.defect", "review",
+    )  # fmt: skip
+    assert (said["department"].label, said["department"].confidence) == ("quality", 0.99)
+    with pytest.raises(AlreadyDecided, match="王"):
+        store.accept(case, "李", taxonomy_version="1", now=NOW)
+    assert ids(store) == []
+    progress = store.progress("王", NOW - DAY)
+    assert (progress.done, progress.corrected, progress.mine, progress.waiting) == (1, 1, 1, 0)
+    assert store.progress("李", NOW - DAY).mine == 0
+    with pytest.raises(InvalidInput, match="category, department"):
+        store.review(put(store), "王", {"nothing": "x"}, taxonomy_version="1", now=NOW)
+    for one in (new_id(NOW), "\x00", "pred_"):
+        with pytest.raises(NotFound):
+            store.accept(one, "王", taxonomy_version="1", now=NOW)
+
+
+def test_undo_brings_back_ones_own_last(store: Store, put: Any) -> None:
+    first, second = put(store), put(store, vector=1)
+    store.review(first, "王", {"category": "quality.fake"}, taxonomy_version="1", now=NOW)
+    store.accept(second, "李", taxonomy_version="1", now=NOW + timedelta(minutes=1))
+    soon = NOW + timedelta(minutes=2)
+    assert store.undo("王", since=NOW - DAY, until=soon + DAY, now=soon).prediction_id == first
+    assert [one.prediction_id for one in store.held("王", soon)] == [first]
+    assert {one.withdrawn_at for one in store.words(first)} == {soon}
+    assert list(store.export()) == [one for one in store.export() if one.prediction_id == second]
+    with pytest.raises(NotFound):
+        store.undo("王", since=NOW - DAY, until=soon, now=soon)
+    with pytest.raises(NotFound):
+        store.undo("李", since=NOW + timedelta(minutes=5), until=soon, now=soon)
+    store.accept(first, "王", taxonomy_version="1", now=soon)
+    assert [one.label for one in store.export() if one.prediction_id == first] == ["quality.defect", "quality"]
+
+
+def test_a_skipped_case_goes_to_others(store: Store, put: Any) -> None:
+    case = put(store)
+    store.claim("王", now=NOW)
+    store.skip(case, "王", now=NOW)
+    assert store.claim("王", now=NOW) == []
+    assert store.queue(Filters(), actor="王", now=NOW).waiting == 0
+    assert [one.prediction_id for one in store.claim("李", now=NOW)] == [case]
+    with pytest.raises(Leased):
+        store.undo("王", since=NOW - DAY, until=NOW + DAY, now=NOW)
+    store.release("李", [case])
+    store.undo("王", since=NOW - DAY, until=NOW + DAY, now=NOW)
+    assert [one.prediction_id for one in store.held("王", NOW)] == [case]
+    store.skip(case, "王", now=NOW)
+    assert [one.prediction_id for one in store.claim("王", now=NOW + DAY + timedelta(minutes=1))] == [case]
+
+
+def test_a_second_review_is_by_another_and_blind(store: Store, put: Any) -> None:
+    case = put(store)
+    store.review(case, "王", {"category": "quality.fake"}, taxonomy_version="1", now=NOW, second_share=1.0)
+    assert store.claim("王", now=NOW) == []
+    with pytest.raises(AlreadyDecided):
+        store.accept(case, "王", taxonomy_version="1", now=NOW)
+    [lease] = store.claim("李", now=NOW)
+    seen = store.case(case, "李")
+    assert (seen.words, seen.decisions, seen.place.done_by, seen.place.state) == ((), (), None, "waiting")
+    assert len(store.case(case, "王").words) == 2
+    done = store.accept(case, "李", taxonomy_version="1", now=NOW + timedelta(minutes=1), second_share=1.0)
+    assert done.second
+    assert lease.prediction_id == case
+    assert len(store.case(case, "李").words) == 4
+    with pytest.raises(Conflict, match="second time"):
+        store.undo("王", since=NOW - DAY, until=NOW, now=NOW)
+    store.undo("李", since=NOW - DAY, until=NOW + DAY, now=NOW + timedelta(minutes=2))
+    assert store.case(case, "赵").words == ()
+
+
+def test_words_by_the_api(store: Store, put: Any) -> None:
+    case = put(store)
+    word = Word("category", "quality.fake", "王", None, "explicit", "1")
+    first = store.correct(case, word, now=NOW)
+    assert store.correct(case, word, now=NOW + timedelta(seconds=1)) == first
+    assert ids(store) == []  # the one head that was asked about has a word
+    store.correct(case, Word("department", "legal", "工单", None, "implicit", "1"), now=NOW)
+    back = store.withdraw(first, "王", now=NOW + timedelta(seconds=2))
+    assert back.withdrawn_at == NOW + timedelta(seconds=2)
+    assert store.withdraw(first, "王", now=NOW + DAY).withdrawn_at == back.withdrawn_at
+    assert ids(store) == [case]
+    again = store.correct(case, word, now=NOW + timedelta(seconds=3))
+    assert again != first
+    with pytest.raises(Conflict, match="王"):
+        store.withdraw(again, "李", now=NOW)
+    with pytest.raises(InvalidInput, match="category, department"):
+        store.correct(case, Word("x", "y", "王", None, "explicit", "1"), now=NOW)
+    assert [(one.head, one.label, one.kind) for one in store.export()] == [
+        ("department", "legal", "implicit"), ("category", "quality.fake", "explicit"),
+    ]  # fmt: skip
+    sure = put(store, decision="auto", confidence=0.99, vector=3)  # never in the queue
+    store.correct(sure, word, now=NOW)
+    assert store.case(sure, "王").place is None
+
+
+def test_the_same_word_at_once_is_kept_once(store: Store, put: Any) -> None:
+    case = put(store)
+    word = Word("category", "quality.fake", "王", None, "explicit", "1")
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(lambda _: store.correct(case, word, now=NOW), range(12)))) == 1
+    assert len(store.words(case)) == 1
+
+
+def test_the_export_is_masked_and_in_order(store: Store, put: Any) -> None:
+    cases = [put(store, "打13800138000找我", vector=i) for i in range(5)]
+    for i, case in enumerate(cases):
+        store.accept(case, "王", taxonomy_version="9", now=NOW + timedelta(minutes=i))
+    found = list(store.export(since=NOW + timedelta(minutes=1), until=NOW + timedelta(minutes=3)))
+    assert [one.prediction_id for one in found] == [cases[1], cases[1], cases[2], cases[2]]
+    assert {one.text for one in found} == {"打<手机号>找我"}
+    assert {(one.model_name, one.model_version, one.taxonomy_version) for one in found} == {("m", "7", "9")}
+
+
+def test_a_case_shows_its_surroundings(store: Store, put: Any) -> None:
+    other = put(store, "电视坏了", customer="C", vector=7)
+    near = put(store, "空调坏了", customer="D")
+    case = put(store, "空调不制冷", customer="C")
+    store.review(near, "王", {"category": "quality.fake"}, taxonomy_version="1", now=NOW)
+    seen = store.case(case, "王")
+    assert [one.prediction_id for one in seen.others] == [other]
+    assert [(one.prediction_id, round(one.similarity, 3)) for one in seen.nearest] == [(near, 1.0)]
+    assert seen.nearest[0].labels == {"category": "quality.fake", "department": "quality"}
+    assert orjson.loads(seen.request)["text"] == "空调不制冷"
+    assert (seen.place.state, seen.place.outcome) == ("waiting", None)
+    with pytest.raises(NotFound):
+        store.case(new_id(NOW), "王")
+
+
+def test_two_reviewers_share_500_cases(store: Store, put: Any) -> None:
+    rng = random.Random(0)
+    cases = {put(store, confidence=rng.random(), vector=i % 500) for i in range(500)}
+    got: dict[str, list[str]] = {"王": [], "李": []}
+    lost: list[str] = []
+
+    def work(actor: str) -> None:
+        turns = random.Random(actor)
+        clock = NOW
+        while True:
+            leases = store.claim(actor, limit=turns.choice((1, 2, 5)), minutes=10, now=clock)
+            if not leases:
+                if store.queue(Filters(), now=clock).waiting == 0:
+                    return
+                clock += timedelta(minutes=11)  # what a closed browser held comes back
+                continue
+            for lease in leases:
+                if turns.random() < 0.05:
+                    lost.append(lease.prediction_id)  # the browser is killed
+                    continue
+                store.accept(lease.prediction_id, actor, taxonomy_version="1", now=clock)
+                got[actor].append(lease.prediction_id)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, actor) for actor in got]:
+            done.result()
+    done_cases = got["王"] + got["李"]
+    assert len(lost) > 5
+    assert min(map(len, got.values())) > 50
+    assert len(done_cases) == 500
+    assert set(done_cases) == cases
