@@ -12,7 +12,10 @@
     ├── RegistryError           the model registry refused, or could not be reached
     ├── NotFound                a stored thing that is not there
     ├── Conflict                the same key was used for something else
-    │   └── AlreadyDecided      a person decided before (serving/store/risks.py)
+    │   ├── AlreadyDecided      a person decided before (serving/store/risks.py)
+    │   └── Stale               a case went on otherwise, or another has it (serving/store/review_queue.py)
+    ├── Forbidden               known, but may not do this (serving/scopes.py)
+    ├── SignInRefused           nobody is signed in (serving/access.py)
     ├── Overloaded              too many requests at once: try again later
     ├── NotReady                no model is loaded yet
     ├── StoreError              the database failed (serving/store/database.py, the only room that has one)

@@ -15,6 +15,7 @@ from jianwei import (
     policy_commands,
     risk_commands,
     taxonomy_commands,
+    user_commands,
     work_commands,
 )
 
@@ -28,6 +29,7 @@ app.add_typer(taxonomy_commands.app, name="taxonomy")
 app.add_typer(model_commands.app, name="models")
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(risk_commands.app, name="risk")
+app.add_typer(user_commands.app, name="users")
 app.command()(work_commands.train)
 app.command()(work_commands.evaluate)
 app.command()(work_commands.predict)
@@ -46,7 +48,8 @@ def serve(
 
     The first start registers the model that comes with the package as champion. Settings also come from
     JIANWEI_… variables: HOME, HOST, PORT, API_KEYS, MODEL, POLICY, PILOT_POLICY, PILOT_SHARE, PILOT_LINES,
-    CUSTOMER_KEY, DATABASE_URL, WORKERS, QUEUE, TIMEOUT, POLL.
+    CUSTOMER_KEY, DATABASE_URL, WORKERS, QUEUE, TIMEOUT, POLL, AUDIT_SHARE, SECOND_SHARE, REVIEW_BUDGET,
+    LEASE_MINUTES.
     """
     from serving.settings import load_settings
 

@@ -1,4 +1,4 @@
-"""Who may do what: roles of people, scopes of keys, signing in, and the audit log. The pages and the API share it.
+"""Who may do what on the pages: roles, signing in, sessions. What keys of the API may do is in `serving.scopes`.
 
 A password is checked slowly (argon2) and rarely: a session's token is random, so its sha256 is enough after that.
 """
@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from complaints.errors import InvalidInput, JianweiError
+from serving.scopes import Forbidden
 from serving.store.people import People, Session
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Role = Literal["analyst", "lead", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Scope = Literal["predict", "review", "export", "admin"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 Right = Literal["review", "unmask", "quality", "export", "promote", "users", "log"]
 # What each role may do beyond the one before it. Unmasking and exporting show or carry away personal matters, and
 # promotion changes what everybody's complaints get.
@@ -44,10 +43,6 @@ LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
 
 class SignInRefused(JianweiError):
     """Unknown name, wrong password, disabled, locked for a while, or no session: which, is not told apart."""
-
-
-class Forbidden(JianweiError):
-    """Known, but may not do this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,7 @@ def sign_in(store: People, name: str, password: str, now: datetime) -> tuple[str
     After FORGIVEN wrong passwords in a row the name is locked, for longer each time. An unknown name takes as long
     as a wrong password.
     """
-    user = store.user(name)
+    user = store.user(name) if _plain(name) else None  # PostgreSQL cannot even be asked for U+0000
     fits = verify(user.password if user is not None else _nobody(), password[:LONGEST_PASSWORD])
     locked = user is not None and user.locked_until is not None and user.locked_until > now
     if user is None or not fits or locked or user.disabled_at is not None:
@@ -157,17 +152,6 @@ def verify(hashed: str, password: str) -> bool:
         return False
 
 
-def parse_key(written: str) -> tuple[str, frozenset[Scope]]:
-    """`KEY` (all scopes) or `KEY:scope+scope`, as in JIANWEI_API_KEYS; raises InvalidInput naming the known scopes."""
-    key, colon, named = written.partition(":")
-    if not colon:
-        return key, frozenset(SCOPES)
-    scopes = named.split("+")
-    if unknown := [one for one in scopes if one not in SCOPES]:
-        raise InvalidInput(f"no scope {', '.join(map(repr, unknown))}: write KEY:{'+'.join(SCOPES)}, or fewer of them")
-    return key, frozenset(cast("list[Scope]", scopes))
-
-
 def _locked_until(failures: int, now: datetime) -> datetime | None:
     if failures < FORGIVEN:
         return None
@@ -176,10 +160,13 @@ def _locked_until(failures: int, now: datetime) -> datetime | None:
 
 
 def _name(name: str) -> str:
-    plain = all(unicodedata.category(c)[0] in "LN" or c in "._-@" for c in name)
-    if not name or len(name) > LONGEST_NAME or not plain:
+    if not _plain(name):
         raise InvalidInput(f"a name has 1 to {LONGEST_NAME} letters, digits or any of . _ - @")
     return name
+
+
+def _plain(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME and all(unicodedata.category(c)[0] in "LN" or c in "._-@" for c in name)
 
 
 def _role(role: str) -> Role:

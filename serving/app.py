@@ -21,7 +21,8 @@ from serving.gate import OPEN, Gate
 from serving.metrics import Metrics
 from serving.policies import Policies
 from serving.problems import Problem, handle
-from serving.routes import alerts, health, predictions, risks, taxonomy
+from serving.routes import alerts, corrections, health, predictions, reviews, risks, taxonomy
+from serving.scopes import parse_key
 from serving.service import Service
 from serving.settings import Settings
 from serving.store.queries import Store
@@ -43,7 +44,7 @@ def create_app(settings: Settings, predictor_source: Source | None = None) -> Fa
 
     Nothing is opened before the application starts. Run it in one process a host: its threads use all cores.
     """
-    keys = [key.get_secret_value() for key in settings.api_keys]
+    keys = dict(parse_key(key.get_secret_value()) for key in settings.api_keys)
     workers: Workers | None = None
     metrics = Metrics(lambda: workers.depth if workers is not None else 0)
 
@@ -73,6 +74,8 @@ def create_app(settings: Settings, predictor_source: Source | None = None) -> Fa
     app.include_router(predictions.router)
     app.include_router(risks.router)
     app.include_router(alerts.router)
+    app.include_router(reviews.router)
+    app.include_router(corrections.router)
     app.include_router(taxonomy.router)
     app.include_router(health.router)
     for error in (JianweiError, HTTPException, RequestValidationError):

@@ -10,13 +10,14 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import scopes
 from serving.metrics import Metrics
 from serving.problems import Unauthorised, response_of
 
@@ -29,14 +30,16 @@ log = structlog.get_logger()
 
 
 class Gate:
-    """The outermost layer. `keys` are API keys; without any the door is open; settings allow that on loopback only.
+    """The outermost layer. `keys` are API keys and their scopes; without any the door is open; settings allow
+    that on loopback only.
 
-    Sets `request.state.request_id` and `request.state.caller`: sha256 of the key, empty where none is needed.
+    Sets `request.state.request_id`, `request.state.caller`, sha256 of the key, empty where none is needed, and
+    `request.state.scopes`.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str], metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, keys: Mapping[str, frozenset[scopes.Scope]], metrics: Metrics) -> None:
         self._app = app
-        self._keys = [sha256(key.encode()).digest() for key in keys]
+        self._keys = {sha256(key.encode()).digest(): allowed for key, allowed in keys.items()}
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +52,7 @@ class Gate:
         asked = headers.get("x-request-id", "")
         request_id = asked if _SANE_ID.fullmatch(asked) else secrets.token_hex(16)
         state = scope.setdefault("state", {})
-        state["request_id"], state["caller"] = request_id, b""
+        state["request_id"], state["caller"], state["scopes"] = request_id, b"", scopes.EVERY
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -61,6 +64,7 @@ class Gate:
         try:
             if self._keys and scope["path"] not in OPEN:
                 state["caller"] = self._known(headers.get("authorization", ""))
+                state["scopes"] = self._keys[state["caller"]]
             await self._app(scope, receive, answer)
         except Unauthorised as error:
             await response_of(error, request_id)(scope, receive, answer)

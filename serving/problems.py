@@ -15,7 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from complaints.errors import Conflict, InvalidInput, JianweiError, NotFound, NotReady, Overloaded
+from serving.access import SignInRefused
+from serving.scopes import Forbidden
 from serving.store.database import StoreError
+from serving.store.review_queue import Leased, Stale
 from serving.store.risks import AlreadyDecided
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,9 +58,13 @@ class Kind:
 KINDS: dict[type[Exception], Kind] = {
     MalformedJson: Kind(400, "malformed-json", "The body is not JSON"),
     Unauthorised: Kind(401, "unauthorised", "An API key is needed"),
+    SignInRefused: Kind(401, "sign-in-refused", "Nobody is signed in"),
+    Forbidden: Kind(403, "forbidden", "That is not yours to do"),
     NotFound: Kind(404, "not-found", "There is no such thing"),
     Conflict: Kind(409, "conflict", "The key was used for another request"),
     AlreadyDecided: Kind(409, "already-decided", "A person has decided already"),
+    Leased: Kind(409, "leased", "Another person is on this case"),
+    Stale: Kind(409, "stale", "That is not possible any more"),
     TooLarge: Kind(413, "too-large", "That is more than is read at once"),
     WrongMediaType: Kind(415, "wrong-media-type", "The body must be application/json"),
     InvalidInput: Kind(422, "invalid-input", "What was sent cannot be used"),

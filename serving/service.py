@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -16,6 +16,7 @@ from serving.champion import Snapshot, Source
 from serving.metrics import Metrics
 from serving.policies import Policies
 from serving.problems import CallerGone
+from serving.scopes import Forbidden, Scope
 from serving.settings import Settings
 from serving.store.queries import Store
 from serving.workers import Workers
@@ -80,3 +81,14 @@ async def _service(request: Request) -> Service:  # async: FastAPI would run a p
 
 
 InService = Annotated[Service, Depends(_service)]
+
+
+def needs(*scopes: Scope) -> Any:
+    """A route's dependency: the caller's key has one of these scopes, or Forbidden names them."""
+
+    async def check(request: Request) -> None:
+        held: Collection[Scope] = request.state.scopes
+        if not any(one in held for one in scopes):
+            raise Forbidden(f"this key may not do that: it needs the scope {' or '.join(scopes)}")
+
+    return Depends(check)

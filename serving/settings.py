@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from complaints.errors import InvalidInput
+from serving.scopes import parse_key
 
 # Keys shorter than this can be guessed; `openssl rand -hex 32` gives 64 characters.
 SHORTEST_KEY = 16
@@ -25,7 +26,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Comma-separated; needed off 127.0.0.1"
+        (), description="Comma-separated, KEY or KEY:scope+scope; needed off 127.0.0.1"
     )
     model: str = Field("consumer", description="Registered model to serve")
     policy: str = Field("default", description="Risk policy: packaged name or file")
@@ -34,6 +35,12 @@ class Settings(BaseSettings):
     pilot_lines: Annotated[tuple[str, ...], NoDecode] = Field((), description="Comma-separated lines surely on trial")
     customer_key: SecretStr | None = Field(None, description="Key of customer hashes; by default the store makes one")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under home by default")
+    audit_share: float = Field(
+        0.02, ge=0, le=1, description="Share of predictions that is drawn for review whatever they say"
+    )
+    second_share: float = Field(0.0, ge=0, le=1, description="Share of reviewed cases that another person reviews too")
+    review_budget: int = Field(200, ge=1, description="Reviews that all people together mean to do in a day")
+    lease_minutes: float = Field(15.0, gt=0, le=1440, description="How long a case is one person's own")
     workers: int = Field(max(1, os.cpu_count() or 1), ge=1, le=256, description="Encoder threads")
     queue: int = Field(256, ge=1, description="Texts that may wait; beyond that callers are told to come back")
     timeout: float = Field(3.0, gt=0, description="Seconds after which a single prediction is given up")
@@ -48,7 +55,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in self.api_keys):
+        try:
+            keys = [parse_key(key.get_secret_value())[0] for key in self.api_keys]
+        except InvalidInput as error:
+            raise ValueError(f"JIANWEI_API_KEYS: {error}") from None
+        if any(len(key) < SHORTEST_KEY for key in keys):
             raise ValueError(
                 f"JIANWEI_API_KEYS holds a key of fewer than {SHORTEST_KEY} characters; "
                 "make one with `openssl rand -hex 32`"

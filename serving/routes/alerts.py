@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from serving.problems import documented
 from serving.routes.body import JsonRoute
 from serving.routes.risk_schemas import AlertOut, AlertsOut, AlertWithMembersOut, DecisionIn, MemberOut
-from serving.service import InService, Service
+from serving.service import InService, Service, needs
 from serving.store.risks import Decided
 
 router = APIRouter(prefix="/v1", tags=["alerts"], route_class=JsonRoute)
@@ -21,7 +21,12 @@ router = APIRouter(prefix="/v1", tags=["alerts"], route_class=JsonRoute)
 MOST_MEMBERS = 1000
 
 
-@router.get("/alerts", summary="Bursts of near-identical complaints", responses=documented(401, 422, 500, 503))
+@router.get(
+    "/alerts",
+    summary="Bursts of near-identical complaints",
+    dependencies=[needs("predict", "review")],
+    responses=documented(401, 403, 422, 500, 503),
+)
 async def find_all(
     service: InService,
     status: Annotated[
@@ -34,7 +39,12 @@ async def find_all(
     return AlertsOut(alerts=[AlertOut(**_told(one)) for one in found])
 
 
-@router.get("/alerts/{alert_id}", summary="One burst and its complaints", responses=documented(401, 404, 500, 503))
+@router.get(
+    "/alerts/{alert_id}",
+    summary="One burst and its complaints",
+    dependencies=[needs("predict", "review")],
+    responses=documented(401, 403, 404, 500, 503),
+)
 async def find(alert_id: str, service: InService) -> AlertWithMembersOut:
     """The alert as it stands, with its first complaints."""
     return await service.stored(lambda: _with_members(service, alert_id))
@@ -44,7 +54,8 @@ async def find(alert_id: str, service: InService) -> AlertWithMembersOut:
     "/alerts/{alert_id}/decision",
     status_code=201,
     summary="Accept or reject a burst",
-    responses=documented(400, 401, 404, 409, 413, 415, 422, 500, 503),
+    dependencies=[needs("review")],
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 500, 503),
 )
 async def decide(alert_id: str, body: DecisionIn, service: InService) -> AlertWithMembersOut:
     """A person decides once. Complaints of a rejected burst are no longer assessed as part of one."""

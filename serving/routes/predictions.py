@@ -25,7 +25,7 @@ from serving.champion import Snapshot
 from serving.problems import TooLarge, documented, problem_of
 from serving.routes.body import JsonRoute
 from serving.routes.schemas import LONGEST_TEXT, BatchIn, BatchOut, ComplaintIn, PredictionOut
-from serving.service import InService, Service, answer
+from serving.service import InService, Service, answer, needs
 from serving.store.queries import Key, Outcome, Stored, new_id
 
 Result = TypeVar("Result")
@@ -50,7 +50,8 @@ IdempotencyKey = Annotated[
     "/predictions",
     summary="Predict one complaint",
     response_model=PredictionOut,
-    responses=documented(400, 401, 409, 413, 415, 422, 500, 503),
+    dependencies=[needs("predict")],
+    responses=documented(400, 401, 403, 409, 413, 415, 422, 500, 503),
 )
 async def predict(
     request: Request, body: ComplaintIn, service: InService, idempotency_key: IdempotencyKey = None
@@ -60,7 +61,7 @@ async def predict(
     The prediction is on disk before it is answered. Within the service's time limit there is an answer or a 503.
     """
     received = _Clock()
-    key = await _key(request, idempotency_key)
+    key = await idempotency_key_of(request, idempotency_key)
     if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
         return _json(kept)
     snapshot = service.model(request)
@@ -76,7 +77,8 @@ async def predict(
     summary="Predict up to 256 complaints",
     response_model=BatchOut,
     response_model_exclude_none=True,
-    responses=documented(400, 401, 409, 413, 415, 422, 500, 503),
+    dependencies=[needs("predict")],
+    responses=documented(400, 401, 403, 409, 413, 415, 422, 500, 503),
 )
 async def predict_batch(
     request: Request, body: BatchIn, service: InService, idempotency_key: IdempotencyKey = None
@@ -87,7 +89,7 @@ async def predict_batch(
     refuse the whole batch with 503.
     """
     received = _Clock()
-    key = await _key(request, idempotency_key)
+    key = await idempotency_key_of(request, idempotency_key)
     if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
         return _json(kept)
     snapshot = service.model(request)
@@ -126,7 +128,8 @@ async def predict_batch(
     "/predictions/{prediction_id}",
     summary="A prediction that was given",
     response_model=PredictionOut,
-    responses=documented(401, 404, 500, 503),
+    dependencies=[needs("predict", "review")],
+    responses=documented(401, 403, 404, 500, 503),
 )
 async def find(prediction_id: str, service: InService) -> Response:
     """The same bytes that were answered; later models and corrections do not change them."""
@@ -144,7 +147,7 @@ class _Clock:
         return round((time.perf_counter() - self._started) * 1000, 1)
 
 
-async def _key(request: Request, sent: str | None) -> Key | None:
+async def idempotency_key_of(request: Request, sent: str | None) -> Key | None:
     """The key as it is stored: hashed with the caller's, so that callers share none; the body hashed with its path."""
     if sent is None:
         return None
@@ -200,7 +203,15 @@ async def _save(
     drafts = [one.assessment.draft for one in done]
     policy = service.policies.control.policy
     sent, outcomes = await service.stored(
-        lambda: service.store.save_assessed(drafts, settle, text, policy=policy, salt=service.salt, key=key)
+        lambda: service.store.save_assessed(
+            drafts,
+            settle,
+            text,
+            policy=policy,
+            salt=service.salt,
+            key=key,
+            audit_share=service.settings.audit_share,
+        )
     )
     for outcome in outcomes:
         service.metrics.decisions(outcome.stored.heads)

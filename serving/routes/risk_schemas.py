@@ -5,17 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from complaints.records import Level, Risk
-from serving.routes.schemas import Moment, Whole, _In
+from serving.routes.schemas import Moment, _In, _number
 
 # The database's whole numbers end there, and no matter in the world was read more often.
 MOST = 10**15
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f\u007f]*$")]
 Note = Annotated[str, Field(max_length=2000, pattern=r"^[^\u0000]*$")]
-Count = Annotated[Whole, Field(ge=0, le=MOST)]
+# Not of Whole: bounds after a validator stand in the document as `ge` and `le`, which say nothing there.
+Count = Annotated[int, Field(ge=0, le=MOST), BeforeValidator(_number)]
 
 
 _COUNTS = ("reads", "reposts", "comments", "likes")

@@ -24,25 +24,29 @@ from serving.routes.risk_schemas import (
     VerdictIn,
     VerdictOut,
 )
-from serving.service import InService, Service
+from serving.service import InService, Service, needs
 from serving.store.risks import Verdict
 
 router = APIRouter(prefix="/v1", tags=["risk"], route_class=JsonRoute)
 
 
 @router.get(
-    "/predictions/{prediction_id}/risk", summary="A risk as it stands now", responses=documented(401, 404, 500, 503)
+    "/predictions/{prediction_id}/risk",
+    summary="A risk as it stands now",
+    dependencies=[needs("predict", "review")],
+    responses=documented(401, 403, 404, 500, 503),
 )
 async def find(prediction_id: str, service: InService) -> RiskOut:
     """Assessed again from what the model said then, by the policy in force now and all that was observed since."""
-    return await service.stored(lambda: _risk(service, prediction_id))
+    return await service.stored(lambda: risk_now(service, prediction_id))
 
 
 @router.post(
     "/predictions/{prediction_id}/observations",
     status_code=201,
     summary="Report what was seen in public",
-    responses=documented(400, 401, 404, 413, 415, 422, 500, 503),
+    dependencies=[needs("predict")],
+    responses=documented(400, 401, 403, 404, 413, 415, 422, 500, 503),
 )
 async def observe(prediction_id: str, body: ObservationIn, service: InService) -> RiskOut:
     """Reads, reposts, comments and likes so far move the propagation index; the new risk is answered.
@@ -57,7 +61,7 @@ async def observe(prediction_id: str, body: ObservationIn, service: InService) -
         at = calendar.local(body.at) if body.at is not None else now
         counts = body.model_dump(include={"reads", "reposts", "comments", "likes"})
         service.store.observe(prediction_id, Observation(at=at or now, **counts), body.actor, now)
-        return _risk(service, prediction_id)
+        return risk_now(service, prediction_id)
 
     return await service.stored(keep)
 
@@ -66,17 +70,18 @@ async def observe(prediction_id: str, body: ObservationIn, service: InService) -
     "/predictions/{prediction_id}/risk",
     status_code=201,
     summary="Confirm or overrule a suggested level",
-    responses=documented(400, 401, 404, 413, 415, 422, 500, 503),
+    dependencies=[needs("review")],
+    responses=documented(400, 401, 403, 404, 413, 415, 422, 500, 503),
 )
 async def judge(prediction_id: str, body: VerdictIn, service: InService) -> RiskOut:
     """The level is a suggestion until a person confirms it. Every verdict is kept; the last one holds."""
     now = datetime.now(UTC)
 
     def keep() -> RiskOut:
-        before = _risk(service, prediction_id)
+        before = risk_now(service, prediction_id)
         verdict = Verdict(before.risk.level, body.level, before.policy.version, body.actor, body.note, now)
         service.store.judge(prediction_id, verdict)
-        return _risk(service, prediction_id)
+        return risk_now(service, prediction_id)
 
     return await service.stored(keep)
 
@@ -105,7 +110,8 @@ async def policy(request: Request, service: InService) -> PoliciesOut:
     )
 
 
-def _risk(service: Service, prediction_id: str) -> RiskOut:
+def risk_now(service: Service, prediction_id: str) -> RiskOut:
+    """A stored complaint's risk by the policy in force and all that was observed since; raises NotFound."""
     control = service.policies.control.policy
     stored = service.store.assessed(prediction_id, control)
     ruling = service.policies.choose(complaint_of(stored).business_line)

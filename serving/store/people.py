@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from complaints.errors import Conflict, NotFound
@@ -127,16 +127,8 @@ class People(Database):
 
     def log(self, actor: str, action: str, subject: str, detail: dict[str, object], now: datetime) -> None:
         """One line more in the audit log."""
-        values = {
-            "id": new_id(now, "log"),
-            "at": now,
-            "actor": actor,
-            "action": action,
-            "subject": subject,
-            "detail": orjson.dumps(detail, default=str).decode(),
-        }
         with self._write() as connection:
-            connection.execute(insert(audit_log), values)
+            write_log(connection, actor, action, subject, detail, now)
 
     def logged(
         self,
@@ -159,3 +151,18 @@ class People(Database):
                 Logged(**dict(row) | {"detail": orjson.loads(row["detail"])})
                 for row in connection.execute(query).mappings()
             ]
+
+
+def write_log(
+    connection: Connection, actor: str, action: str, subject: str, detail: dict[str, object], now: datetime
+) -> None:
+    """One line more, in the transaction that does what it tells of."""
+    values = {
+        "id": new_id(now, "log"),
+        "at": now,
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "detail": orjson.dumps(detail, default=str).decode(),
+    }
+    connection.execute(insert(audit_log), values)

@@ -17,6 +17,7 @@ from serving.store.ids import is_id, new_id
 from serving.store.keys import Key, KeyTaken, claim_key, set_answer
 from serving.store.people import People
 from serving.store.review_cases import Cases
+from serving.store.review_quality import Quality
 from serving.store.review_queue import Entry, Queue, enqueue
 from serving.store.review_words import Words
 from serving.store.risks import Risks
@@ -54,7 +55,7 @@ class Outcome:
     arm: str
 
 
-class Store(Queue, Words, Cases, People, Risks):
+class Store(Queue, Words, Cases, Quality, People, Risks):
     """Answers written before they are given, what became of them, and what people said of them."""
 
     def save(self, rows: Sequence[Stored], answer: str, key: Key | None = None) -> str:

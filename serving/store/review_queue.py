@@ -36,7 +36,11 @@ _SPARE = 16
 _PLACES = 200
 
 
-class Leased(Conflict):
+class Stale(Conflict):
+    """What was to be done or taken back is not possible as things stand now."""
+
+
+class Leased(Stale):
     """Another person is on this case."""
 
 
@@ -137,6 +141,11 @@ class Queue(Database):
             order = ordered(connection, where, now, offset + limit)[offset:]
             return Page(lines(connection, order), waiting)
 
+    def queued(self, prediction_ids: Sequence[str]) -> list[Queued]:
+        """The lines of these cases, in this order."""
+        with self._read() as connection:
+            return lines(connection, prediction_ids)
+
     def claim(
         self, actor: str, filters: Filters = EVERYTHING, *, limit: int = 1, minutes: float = 15, now: datetime
     ) -> list[Lease]:
@@ -173,12 +182,12 @@ class Queue(Database):
             return [Lease(row[0], row[1]) for row in connection.execute(query)]
 
     def take(self, actor: str, prediction_id: str, *, minutes: float = 15, now: datetime) -> Lease:
-        """Take one case that was picked, or make its lease longer; raises Leased, or Conflict where it is done."""
+        """Take one case that was picked, or make its lease longer; raises Leased, or Stale where it is done."""
         until = now + timedelta(minutes=minutes)
         with self._write() as connection:
             row = lock_review(connection, prediction_id)
             if row is None or row.state == DONE or (row.state == SECOND and row.done_by == actor):
-                raise Conflict("this case does not wait for a review of yours")
+                raise Stale("this case does not wait for a review of yours")
             refuse_leased(row, actor, now)
             here = reviews.c.prediction_id == prediction_id
             connection.execute(update(reviews).where(here).values(lease_actor=actor, lease_until=until))

@@ -10,13 +10,14 @@ from typing import Literal
 import orjson
 from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
 
-from complaints.errors import Conflict, InvalidInput, NotFound
+from complaints.errors import InvalidInput, NotFound
 from complaints.records import Correction
 from complaints.text import mask
 from serving.store.ids import new_id, require_id
 from serving.store.keys import Key, Keys, KeyTaken, claim_key, set_answer
+from serving.store.people import write_log
 from serving.store.review_order import DONE, SECOND, WAITING
-from serving.store.review_queue import drawn, lock_review, refuse_leased
+from serving.store.review_queue import Stale, drawn, lock_review, refuse_leased
 from serving.store.review_tables import corrections, review_decisions, reviews
 from serving.store.risks import AlreadyDecided
 from serving.store.tables import prediction_heads, predictions
@@ -118,6 +119,7 @@ class Words(Keys):
                 values |= {"state": SECOND if again else DONE, "done_by": actor, "done_at": now}
                 values["outcome"] = decided.outcome
             connection.execute(update(reviews).where(reviews.c.prediction_id == prediction_id).values(**values))
+            write_log(connection, actor, decided.outcome, prediction_id, {"labels": dict(labels)}, now)
         return decided
 
     def accept(
@@ -140,12 +142,13 @@ class Words(Keys):
             refuse_leased(row, actor, now)
             decided = _decide(connection, prediction_id, actor, "skipped", row.state == SECOND, now)
             _lease(connection, prediction_id, None, None)
+            write_log(connection, actor, "skipped", prediction_id, {}, now)
         return decided
 
     def undo(self, actor: str, *, since: datetime, until: datetime, now: datetime) -> Decided:
         """Take back one's own last decision since a time (the day's begin) and have its case again, until `until`.
 
-        Raises NotFound where there is none, Conflict where another person has gone on from it.
+        Raises NotFound where there is none, Stale where another person has gone on from it.
         """
         said = review_decisions.c
         with self._write() as connection:
@@ -164,15 +167,16 @@ class Words(Keys):
             refuse_leased(row, actor, now)
             if last.outcome != "skipped":
                 if not last.second and row.second_by is not None:
-                    raise Conflict("another person has reviewed this case a second time: it cannot be taken back")
+                    raise Stale("another person has reviewed this case a second time: it cannot be taken back")
                 back = {"second_by": None, "second_at": None, "state": SECOND} if last.second else _UNDECIDED
                 connection.execute(update(reviews).where(reviews.c.prediction_id == last.prediction_id).values(**back))
             elif row.state == DONE:
-                raise Conflict("another person has reviewed this case since it was skipped")
+                raise Stale("another person has reviewed this case since it was skipped")
             connection.execute(update(review_decisions).where(said.id == last.id).values(withdrawn_at=now))
             given = and_(corrections.c.decision_id == last.id, corrections.c.withdrawn_at.is_(None))
             connection.execute(update(corrections).where(given).values(withdrawn_at=now))
             _lease(connection, last.prediction_id, actor, until)
+            write_log(connection, actor, "undone", last.prediction_id, {"outcome": last.outcome}, now)
         return last
 
     def correct(
@@ -209,6 +213,8 @@ class Words(Keys):
                     audit = row is not None and row.audit and row.lease_actor == word.actor
                     said = _say(connection, prediction_id, word, heads[word.head], now, audit, None)
                     _settle(connection, prediction_id, heads, word.actor, now)
+                    detail: dict[str, object] = {"head": word.head, "label": word.label, "kind": word.kind}
+                    write_log(connection, word.actor, "said", prediction_id, detail, now)
                 text = answer(said)
                 if key is not None:
                     set_answer(connection, key, text)
@@ -219,7 +225,7 @@ class Words(Keys):
         return text
 
     def withdraw(self, correction_id: str, actor: str, *, now: datetime) -> Said:
-        """Take back one's own word, once; a case that is left without it waits again. Raises NotFound, Conflict."""
+        """Take back one's own word, once; a case that is left without it waits again. Raises NotFound, Stale."""
         require_id(correction_id, "corr", "correction")
         with self._write() as connection:
             here = corrections.c.id == correction_id
@@ -231,12 +237,13 @@ class Words(Keys):
             connection.execute(query.with_for_update())
             found = connection.execute(select(corrections).where(here)).mappings().one()
             if found["actor"] != actor:
-                raise Conflict(f"{found['actor']} said this: only they can take it back; say what is right instead")
+                raise Stale(f"{found['actor']} said this: only they can take it back; say what is right instead")
             if found["decision_id"] is not None:
-                raise Conflict("this word belongs to the review of a whole case: take that back")
+                raise Stale("this word belongs to the review of a whole case: take that back")
             if found["withdrawn_at"] is None:
                 connection.execute(update(corrections).where(here).values(withdrawn_at=now))
                 _settle(connection, prediction_id, _heads(connection, prediction_id), actor, now)
+                write_log(connection, actor, "withdrawn", prediction_id, {"correction": correction_id}, now)
         return _said(dict(found) | {"withdrawn_at": found["withdrawn_at"] or now})
 
     def words(self, prediction_id: str) -> list[Said]:

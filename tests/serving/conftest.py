@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import onnx
+import orjson
 import pytest
 import uvicorn
 from onnx import TensorProto, helper, numpy_helper
@@ -24,17 +25,25 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
+from complaints.bursts import Arrival
+from complaints.concentration import pack
 from complaints.decision import Calibration, HeadCalibration
 from complaints.examples import write_examples
-from complaints.risk import Policy
+from complaints.records import Complaint, Context, HeadPrediction
+from complaints.risk import Policy, assess
 from complaints.taxonomy import Taxonomy
+from complaints.text import clean
 from serving.app import create_app
 from serving.champion import Fixed, Snapshot, Source, load
 from serving.settings import Settings
+from serving.store.contexts import Draft
 from serving.store.engine import open_engine
+from serving.store.queries import Outcome, Store, Stored, new_id
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 KEY = "k" * 32
+# When the complaints of the review tests came in.
+START = datetime(2026, 3, 2, 2, tzinfo=UTC)
 AUTH = {"Authorization": f"Bearer {KEY}"}
 CHARACTERS = "空调坏了不制冷客服态度差物流慢退款曝光消协投诉，。！"
 WIDTH = 8
@@ -232,6 +241,54 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"postgresql://postgres@/postgres?host={folder}"
     run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
     shutil.rmtree(folder)
+
+
+def _head(label: str, confidence: float, decision: str = "auto") -> HeadPrediction:
+    reason = None if decision == "auto" else "below_threshold"
+    return HeadPrediction.model_validate(
+        {
+            "decision": decision, "label": label, "name": label, "confidence": confidence, "threshold": 0.5,
+            "reason": reason, "prediction_set": (label,), "top_k": (),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def put() -> Callable[..., str]:
+    """Store a prediction of one complaint, its risk as said: `put(store, text, confidence=…)`; its id."""
+    policy = Policy.load()
+
+    def save(
+        store: Store,
+        text: str = "空调不制冷",
+        *,
+        confidence: float = 0.6,
+        decision: str = "review",
+        customer: str | None = None,
+        level: str = "low",
+        vector: int = 0,
+        share: float = 0.0,
+        at: datetime = START,
+        channel: str | None = "app",
+        label: str = "quality.defect",
+        copies: int = 1,
+    ) -> str:
+        heads = {"category": _head(label, confidence, decision), "department": _head("quality", 0.99)}
+        request = orjson.dumps({"text": text, "title": None, "channel": channel, "ticket_id": "T"}).decode()
+
+        def settle(_: int, context: Context) -> Outcome:
+            stored = Stored(new_id(at), at, "T", request, "{}", "m", "7", "d", "1.0.0", "2.0.0", "r", heads)
+            risk = assess(policy, Complaint(text=text), text, heads, None, context)
+            return Outcome(stored, risk.model_copy(update={"level": level}), "quality", "2.0.0", "control")
+
+        arrival = Arrival(at, "quality", "", "space", pack(np.eye(512, dtype=np.float32)[vector]))
+        draft = Draft(arrival, None, customer, label, None, "{}", channel, clean(text).text)
+        sent, _ = store.save_assessed(
+            [draft] * copies, settle, lambda rows: rows[0].id, policy=policy, salt="s", audit_share=share
+        )
+        return sent
+
+    return save
 
 
 # Tests cannot import a conftest in importlib mode: they get these as fixtures.

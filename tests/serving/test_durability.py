@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sqlite3
 import subprocess
@@ -84,3 +85,57 @@ def test_kill_9_loses_nothing_that_was_answered(bundle: Bundle, tmp_path: Path, 
     assert len(answered) == len(set(answered))
     assert set(answered) <= stored
     assert whole == (0,)
+
+
+def test_kill_9_loses_no_correction_and_doubles_none(bundle: Bundle, tmp_path: Path) -> None:
+    said: list[str] = []
+    urls: list[str] = []
+    rng, wanted = random.Random(0), 200
+    heads = ("category", "department", "sentiment", "propagation")
+    starts = 0
+    while len(said) < wanted:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(tmp_path), str(bundle.path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        starts += 1
+        doomed = threading.Timer(0, process.kill)
+        try:
+            assert process.stdout is not None
+            base = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            with httpx.Client(base_url=base, trust_env=False, timeout=10) as client:
+                if not urls:
+                    items = [{"text": f"空调坏了{i}"} for i in range(wanted // len(heads))]
+                    told = client.post("/v1/predictions:batch", json={"items": items}).json()["items"]
+                    urls = [f"/v1/predictions/{one['prediction']['id']}/corrections" for one in told]
+                if starts < 5:  # killed at any moment of a few dozen corrections
+                    doomed = threading.Timer(rng.uniform(0.05, 0.8), process.kill)
+                    doomed.start()
+                while len(said) < wanted:
+                    # What was not acknowledged is sent again under its key: it may be there or not.
+                    number = len(said)
+                    head = heads[number % len(heads)]
+                    label = {"category": "quality.defect", "department": "legal"}.get(head, "high")
+                    if head == "sentiment":
+                        label = "angry"
+                    body = {"head": head, "label": label, "actor": "王芳"}
+                    key = {"Idempotency-Key": f"{number}"}
+                    answer = client.post(urls[number // len(heads)], json=body, headers=key)
+                    assert answer.status_code == 201, answer.text
+                    said.append(answer.json()["id"])
+        except httpx.TransportError:
+            pass
+        finally:
+            doomed.cancel()
+            process.kill()
+            process.communicate()
+    connection = sqlite3.connect(tmp_path / "jianwei.db")
+    stored = [row[0] for row in connection.execute("SELECT id FROM corrections")]
+    logged = connection.execute("SELECT count(*) FROM audit_log WHERE action = 'said'").fetchone()
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    assert starts >= 3
+    assert sorted(stored) == sorted(said)
+    assert len(set(said)) == wanted == logged[0]

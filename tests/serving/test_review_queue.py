@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import orjson
 import pytest
 
-from complaints.bursts import Arrival
-from complaints.concentration import pack
 from complaints.errors import Conflict, InvalidInput, NotFound
-from complaints.policy import Policy
-from complaints.records import Complaint, Context, HeadPrediction
-from complaints.risk import assess
-from complaints.text import clean
-from serving.store.contexts import Draft
-from serving.store.queries import Outcome, Store, Stored, new_id
+from serving.store.queries import Store, new_id
 from serving.store.review_order import Filters
 from serving.store.review_queue import Leased, drawn
 from serving.store.review_words import Word
@@ -30,58 +20,11 @@ NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def head(label: str, confidence: float, decision: str = "auto", reason: str | None = None) -> HeadPrediction:
-    return HeadPrediction(
-        decision=decision, label=label, name=label, confidence=confidence, threshold=0.5, prediction_set=(label,),
-        top_k=(), reason=reason,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def store(url: str) -> Any:
     opened = Store(url)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="session")
-def put() -> Callable[..., str]:
-    policy = Policy.load()
-
-    def save(
-        store: Store,
-        text: str = "空调不制冷",
-        *,
-        confidence: float = 0.6,
-        decision: str = "review",
-        customer: str | None = None,
-        level: str = "low",
-        vector: int = 0,
-        share: float = 0.0,
-        at: datetime = NOW,
-        channel: str | None = "app",
-        label: str = "quality.defect",
-    ) -> str:
-        heads = {
-            "category": head(label, confidence, decision, None if decision == "auto" else "below_threshold"),
-            "department": head("quality", 0.99),
-        }
-        request = orjson.dumps({"text": text, "title": None, "channel": channel, "ticket_id": "T"}).decode()
-        axis = np.eye(512, dtype=np.float32)[vector]
-
-        def settle(at_: int, context: Context) -> Outcome:
-            stored = Stored(new_id(at), at, "T", request, "{}", "m", "7", "d", "1.0.0", "2.0.0", "r", heads)
-            risk = assess(policy, Complaint(text=text), text, heads, None, context)
-            return Outcome(stored, risk.model_copy(update={"level": level}), "quality", "2.0.0", "control")
-
-        arrival = Arrival(at, "quality", "", "space", pack(axis))
-        draft = Draft(arrival, None, customer, label, None, "{}", channel, clean(text).text)
-        sent, _ = store.save_assessed(
-            [draft], settle, lambda rows: rows[0].id, policy=policy, salt="s", audit_share=share
-        )
-        return sent
-
-    return save
 
 
 def ids(store: Store, **filters: Any) -> list[str]:
@@ -308,36 +251,3 @@ def test_a_case_shows_its_surroundings(store: Store, put: Any) -> None:
     assert (seen.place.state, seen.place.outcome) == ("waiting", None)
     with pytest.raises(NotFound):
         store.case(new_id(NOW), "王")
-
-
-def test_two_reviewers_share_500_cases(store: Store, put: Any) -> None:
-    rng = random.Random(0)
-    cases = {put(store, confidence=rng.random(), vector=i % 500) for i in range(500)}
-    got: dict[str, list[str]] = {"王": [], "李": []}
-    lost: list[str] = []
-
-    def work(actor: str) -> None:
-        turns = random.Random(actor)
-        clock = NOW
-        while True:
-            leases = store.claim(actor, limit=turns.choice((1, 2, 5)), minutes=10, now=clock)
-            if not leases:
-                if store.queue(Filters(), now=clock).waiting == 0:
-                    return
-                clock += timedelta(minutes=11)  # what a closed browser held comes back
-                continue
-            for lease in leases:
-                if turns.random() < 0.05:
-                    lost.append(lease.prediction_id)  # the browser is killed
-                    continue
-                store.accept(lease.prediction_id, actor, taxonomy_version="1", now=clock)
-                got[actor].append(lease.prediction_id)
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(work, actor) for actor in got]:
-            done.result()
-    done_cases = got["王"] + got["李"]
-    assert len(lost) > 5
-    assert min(map(len, got.values())) > 50
-    assert len(done_cases) == 500
-    assert set(done_cases) == cases

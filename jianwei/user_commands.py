@@ -1,0 +1,71 @@
+"""`jianwei users …`: who may sign in to the pages."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="People who may sign in to the pages: add, list, disable.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="What they sign in with")]
+
+
+@app.command()
+def add(
+    name: Name, role: Annotated[str, typer.Option(help="analyst, lead (unmasks, promotes) or admin")] = "analyst"
+) -> None:
+    """Add a person; the password is asked for, or read from standard input.
+
+    jianwei users add 王芳 --role lead
+    """
+    from datetime import UTC, datetime
+
+    from serving.access import add_user
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    add_user(Store(load_settings().database), name, role, _password(), datetime.now(UTC))
+    typer.echo(f"{name} may sign in as {role}")
+
+
+@app.command("list")
+def list_users() -> None:
+    """Print everybody, disabled ones too."""
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    for user in Store(load_settings().database).list_users():
+        state = f"disabled {user.disabled_at:%Y-%m-%d}" if user.disabled_at else "may sign in"
+        typer.echo(f"{user.name}\t{user.role}\t{state}")
+
+
+@app.command()
+def password(name: Name) -> None:
+    """Give a person another password; they are signed out everywhere and no longer locked."""
+    from serving.access import set_password
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    set_password(Store(load_settings().database), name, _password())
+    typer.echo(f"{name} has another password")
+
+
+@app.command()
+def disable(name: Name) -> None:
+    """Sign a person out and let them in no more; what they said stays theirs."""
+    from datetime import UTC, datetime
+
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    Store(load_settings().database).change_user(name, disabled_at=datetime.now(UTC))
+    typer.echo(f"{name} may no longer sign in")
+
+
+def _password() -> str:
+    """Twice from the terminal, or the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")

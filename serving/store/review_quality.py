@@ -1,0 +1,97 @@
+"""What is counted for the quality page: people's words against the model's, and what came in when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from sqlalchemy import func, select
+
+from serving.store.database import Database
+from serving.store.review_tables import corrections, reviews
+from serving.store.tables import prediction_heads, predictions
+
+# Texts of one period that are read for its lengths and words: enough for steady shares, few enough for a second.
+_TEXTS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One head of one prediction and the last explicit word on it, of its first review."""
+
+    prediction_id: str
+    given_at: datetime
+    head: str
+    predicted: str
+    label: str
+    decision: str
+    confidence: float
+    audit: bool
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What came in in a period: head -> label -> how many, how many predictions in all, and some of the texts."""
+
+    predictions: int
+    labels: dict[str, dict[str, int]]
+    texts: Sequence[str]
+
+
+class Quality(Database):
+    """Counts over time."""
+
+    def judged(self, since: datetime, until: datetime, *, second: bool = False) -> list[Judged]:
+        """The last standing explicit word on each head of each prediction, given from `since` until before `until`.
+
+        With `second` those of second reviews.
+        """
+        table = corrections.c
+        columns = [table[name] for name in Judged.__dataclass_fields__ if name != "model_version"]
+        query = (
+            select(*columns, predictions.c.model_version)
+            .join(predictions, predictions.c.id == table.prediction_id)
+            .where(
+                table.given_at >= since,
+                table.given_at < until,
+                table.kind == "explicit",
+                table.second.is_(second),
+                table.withdrawn_at.is_(None),
+            )
+            .order_by(table.given_at, table.id)
+        )
+        last: dict[tuple[str, str], Judged] = {}
+        with self._read() as connection:
+            for row in connection.execute(query).mappings():
+                last[row["prediction_id"], row["head"]] = Judged(**row)
+        return list(last.values())
+
+    def traffic(self, since: datetime, until: datetime) -> Traffic:
+        """Predictions given from `since` until before `until`; the texts are the newest of them, as they were sent."""
+        there = (predictions.c.created_at >= since, predictions.c.created_at < until)
+        heads = prediction_heads.c
+        counts = (
+            select(heads.head, heads.label, func.count())
+            .join(predictions, predictions.c.id == heads.prediction_id)
+            .where(*there)
+            .group_by(heads.head, heads.label)
+        )
+        labels: dict[str, dict[str, int]] = {}
+        with self._read() as connection:
+            for head, label, count in connection.execute(counts):
+                labels.setdefault(head, {})[label] = count
+            total = connection.execute(select(func.count()).select_from(predictions).where(*there)).scalar_one()
+            newest = select(predictions.c.request).where(*there).order_by(predictions.c.created_at.desc())
+            texts = [orjson.loads(one)["text"] for one in connection.execute(newest.limit(_TEXTS)).scalars()]
+        return Traffic(total, labels, texts)
+
+    def audited(self, since: datetime, until: datetime) -> tuple[int, int]:
+        """How many predictions given in a period were drawn for the audit, and how many of them were reviewed."""
+        there = (reviews.c.audit, reviews.c.entered_at >= since, reviews.c.entered_at < until)
+        query = select(func.count(), func.count(reviews.c.done_at)).where(*there)
+        with self._read() as connection:
+            drawn, done = connection.execute(query).one()
+        return drawn, done

@@ -1,0 +1,148 @@
+"""Signing in, roles, sessions, and the log of who did what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from complaints.errors import Conflict, InvalidInput, NotFound
+from serving import access
+from serving.access import FORGIVEN, SESSION, SignInRefused, may, sign_in, sign_out, signed_in
+from serving.scopes import Forbidden
+from serving.store.queries import Store
+
+NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
+PASSWORD = "天气很好 correct horse"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same hash, less work."""
+    from argon2 import PasswordHasher
+
+    access._nobody.cache_clear()
+    monkeypatch.setattr(access, "_hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    yield
+    access._nobody.cache_clear()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = Store(url)
+    access.add_user(opened, "王芳", "lead", PASSWORD, NOW)
+    yield opened
+    opened.close()
+
+
+def test_signed_in_until_the_session_ends(store: Store) -> None:
+    token, person = sign_in(store, "王芳", PASSWORD, NOW)
+    assert (person.name, person.role) == ("王芳", "lead")
+    assert signed_in(store, token, NOW + SESSION - timedelta(seconds=1)) == person
+    for wrong in (token + "x", "", None):
+        with pytest.raises(SignInRefused):
+            signed_in(store, wrong, NOW)
+    with pytest.raises(SignInRefused):
+        signed_in(store, token, NOW + SESSION)
+    sign_out(store, token, NOW)
+    with pytest.raises(SignInRefused):
+        signed_in(store, token, NOW)
+    assert [one.action for one in store.logged()] == ["sign_out", "sign_in"]
+
+
+def test_neither_password_nor_token_is_stored(store: Store) -> None:
+    token, person = sign_in(store, "王芳", PASSWORD, NOW)
+    user = store.user("王芳")
+    assert user is not None
+    assert user.password.startswith("$argon2id$")
+    assert store.session(token, NOW) is None  # the hash of it is what is looked for
+    access.check_csrf(person, person.csrf)
+    for wrong in ("", None, person.csrf[:-1]):
+        with pytest.raises(Forbidden):
+            access.check_csrf(person, wrong)
+
+
+def test_what_was_wrong_is_not_told(store: Store) -> None:
+    said = set()
+    for name, password in (("王芳", "wrong password"), ("nobody", PASSWORD), ("\x00'", "x"), ("王芳", "")):
+        with pytest.raises(SignInRefused) as refused:
+            sign_in(store, name, password, NOW)
+        said.add(str(refused.value))
+    assert len(said) == 1
+
+
+def test_guessing_gets_slower(store: Store) -> None:
+    for _ in range(FORGIVEN):
+        with pytest.raises(SignInRefused):
+            sign_in(store, "王芳", "wrong password", NOW)
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", PASSWORD, NOW + timedelta(seconds=29))
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", "wrong password", NOW + timedelta(seconds=31))
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", PASSWORD, NOW + timedelta(seconds=31 + 59))
+    sign_in(store, "王芳", PASSWORD, NOW + timedelta(seconds=31 + 61))
+    with pytest.raises(SignInRefused):  # forgiven again
+        sign_in(store, "王芳", "wrong password", NOW + timedelta(minutes=5))
+    sign_in(store, "王芳", PASSWORD, NOW + timedelta(minutes=5))
+    for _ in range(40):
+        store.count_failure("王芳", lambda failures: access._locked_until(failures, NOW))
+    user = store.user("王芳")
+    assert user is not None
+    assert user.locked_until == NOW + access.LONGEST_LOCK
+
+
+def test_a_disabled_or_changed_person_is_signed_out(store: Store) -> None:
+    token, _ = sign_in(store, "王芳", PASSWORD, NOW)
+    access.set_password(store, "王芳", "another password")
+    with pytest.raises(SignInRefused):
+        signed_in(store, token, NOW)
+    token, _ = sign_in(store, "王芳", "another password", NOW)
+    store.change_user("王芳", disabled_at=NOW)
+    with pytest.raises(SignInRefused):
+        signed_in(store, token, NOW)
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", "another password", NOW)
+    with pytest.raises(NotFound):
+        store.change_user("nobody", role="admin")
+
+
+def test_roles() -> None:
+    assert [may("analyst", one) for one in ("review", "quality", "unmask", "export", "promote", "users")] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+    assert [may("lead", one) for one in ("review", "unmask", "promote", "users", "log")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip
+    assert all(may("admin", one) for one in ("review", "unmask", "export", "promote", "users", "log"))
+    person = access.Person("李明", "analyst", "c", NOW)
+    with pytest.raises(Forbidden, match="needs the role lead"):
+        access.require(person, "unmask")
+
+
+def test_what_cannot_be_a_person(store: Store) -> None:
+    for name, role, password in (
+        ("", "lead", PASSWORD), ("a b", "lead", PASSWORD), ("x" * 81, "lead", PASSWORD), ("a\x00", "lead", PASSWORD),
+        ("李明", "boss", PASSWORD), ("李明", "lead", "short"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput):
+            access.add_user(store, name, role, password, NOW)
+    with pytest.raises(Conflict):
+        access.add_user(store, "王芳", "admin", PASSWORD, NOW)
+    assert [one.name for one in store.list_users()] == ["王芳"]
+
+
+def test_the_log_only_grows_and_is_read_in_pages(store: Store) -> None:
+    for i in range(5):
+        store.log("王芳", "view", f"case {i}", {"i": i}, NOW + timedelta(seconds=i))
+    page = store.logged(limit=2)
+    assert [one.detail for one in page] == [{"i": 4}, {"i": 3}]
+    assert [one.subject for one in store.logged(limit=2, before=page[-1].id)] == ["case 2", "case 1"]
+    assert [one.subject for one in store.logged(subject="case 1", actor="王芳", action="view")] == ["case 1"]
+    assert store.logged(actor="李明") == []
+
+
+def test_the_cookie_is_for_the_pages_alone() -> None:
+    cookie = access.cookie("t", secure=True)
+    assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["path"]) == (True, "lax", True, "/review")
