@@ -22,7 +22,7 @@ from serving.store.review_order import Filters
 url, actor, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 store = Store(url)
 while True:
-    leases = store.claim(actor, limit=size, minutes=3 / 60, now=datetime.now(UTC))
+    leases = store.claim(actor, limit=size, minutes=8 / 60, now=datetime.now(UTC))
     for lease in leases:
         try:
             store.accept(lease.prediction_id, actor, taxonomy_version="1", now=datetime.now(UTC))
@@ -47,7 +47,7 @@ def test_two_reviewers_share_500_cases(url: str, put: Any) -> None:
 
     def begin(actor: str, size: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", REVIEWER, url, actor, str(size)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     killed, other = begin("王芳", 20), begin("李明", 3)
     assert killed.stdout is not None
@@ -56,8 +56,9 @@ def test_two_reviewers_share_500_cases(url: str, put: Any) -> None:
     said += killed.communicate()[0].splitlines()
     again = begin("王芳", 5)
     for process in (other, again):
-        said += process.communicate(timeout=240)[0].splitlines()
-        assert process.returncode == 0
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == 0, err
+        said += out.splitlines()
     decided = [line.strip() for line in said if line.startswith("pred_") and len(line.strip()) == 31]
     found = store.judged(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     assert {one.prediction_id for one in found} == cases
