@@ -15,6 +15,7 @@ from jianwei import (
     policy_commands,
     risk_commands,
     taxonomy_commands,
+    train_command,
     user_commands,
     work_commands,
 )
@@ -30,7 +31,7 @@ app.add_typer(model_commands.app, name="models")
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(risk_commands.app, name="risk")
 app.add_typer(user_commands.app, name="users")
-app.command()(work_commands.train)
+app.command()(train_command.train)
 app.command()(work_commands.evaluate)
 app.command()(work_commands.predict)
 

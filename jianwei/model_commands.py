@@ -32,14 +32,24 @@ def list_versions(name: Annotated[str | None, typer.Argument(help="One model; al
         )
         typer.echo(
             f"{version.name} {version.version:>3}  {version.created_at:%Y-%m-%d %H:%M}  "
-            f"{','.join(version.aliases) or '-':<10}  {shown}"
+            f"{','.join(version.aliases) or '-':<10}  {version.tags.get('gate', '-'):<7}  {shown}"
         )
 
 
 @app.command()
-def promote(name: Name, version: Annotated[str, typer.Argument()], reason: Why = "by hand") -> None:
-    """Make a version the champion; services that follow it swap within seconds."""
-    _registry().promote(name, version, reason)
+def promote(
+    name: Name,
+    version: Annotated[str, typer.Argument()],
+    reason: Annotated[str | None, typer.Option(help="Why; written on the version")] = None,
+    force: Annotated[bool, typer.Option(help="Although its gate refused it; needs --reason")] = False,
+) -> None:
+    """Make a version the champion; services that follow it swap within seconds.
+
+    A version that did not pass its gate is refused, with the classes and numbers that speak against it.
+    """
+    if force and not reason:
+        raise InvalidInput("--force goes against the gate: say why with --reason, it is written on the version")
+    _registry().promote(name, version, reason or "by hand", force=force)
     typer.echo(f"champion of {name} is now version {version}; the way back: jianwei models rollback {name}")
 
 
@@ -48,6 +58,38 @@ def rollback(name: Name, reason: Why = "by hand") -> None:
     """Make the champion before this one champion again."""
     version = _registry().rollback(name, reason)
     typer.echo(f"champion of {name} is version {version} again")
+
+
+@app.command()
+def challenge(
+    name: Name,
+    version: Annotated[str | None, typer.Argument(help="Version; none ends the challenge")] = None,
+) -> None:
+    """Let a version answer a share of the live traffic in shadow; nobody is told its answers but `GET /v1/shadow`."""
+    _registry().set_challenger(name, version)
+    typer.echo(f"challenger of {name}: {version or 'none'}")
+
+
+@app.command()
+def compare(name: Name, version: Annotated[str, typer.Argument()]) -> None:
+    """Show how a version compared with the champion of its time, and what the gate said."""
+    found = _registry().comparison(name, version)
+    if found is None:
+        raise InvalidInput(f"{name} version {version} was not compared with any champion")
+    typer.echo(f"{'rows':<8}{'head':<14}{'label':<28}{'n':>6}{'measure':>10}{'champion':>10}{'candidate':>11}  95 %")
+    for where, heads in found["sets"].items():
+        for head, one in heads.items():
+            lines = [("", one["rows"], "macro-F1", one["macro_f1"]), ("", one["rows"], "accuracy", one["accuracy"])]
+            lines += [(c["label"], c["rows"], key, c[key]) for c in one["classes"] for key in ("recall", "f1")]
+            for label, rows, measure, change in lines:
+                typer.echo(
+                    f"{where:<8}{head:<14}{label:<28}{rows:>6}{measure:>10}{change['champion']:>10.3f}"
+                    f"{change['candidate']:>11.3f}  {change['low']:+.3f} {change['high']:+.3f}"
+                )
+    typer.echo(f"time a text x {found['speed']}, bytes x {found['size']}")
+    typer.echo("gate: " + ("passed" if found["gate"]["passed"] else "refused"))
+    for reason in found["gate"]["reasons"]:
+        typer.echo(f"  {reason['text']}")
 
 
 @app.command("export")

@@ -1,4 +1,4 @@
-"""`jianwei train | evaluate | predict`."""
+"""`jianwei evaluate | predict`, and what they share with `jianwei train`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from complaints.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe, Source
+    from training.recipe import Source
 
 Heads = Annotated[
     list[str] | None,
@@ -25,85 +25,6 @@ Datasets = Annotated[
     Path, typer.Option(envvar="JIANWEI_DATASETS", help="Folder searched for a recipe's files after the recipe's own")
 ]
 DATASETS = Path("../shared/datasets")
-
-
-def train(
-    recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML), as in experiments/")] = None,
-    data: Annotated[Path | None, typer.Option(help="Instead of a recipe: a file of labelled rows")] = None,
-    taxonomy: Annotated[str | None, typer.Option(help="With --data: taxonomy file, or a packaged name")] = None,
-    head: Heads = None,
-    text: Annotated[str, typer.Option(help="With --data: column of the complaint")] = "text",
-    title: Annotated[str | None, typer.Option(help="With --data: column of a subject line")] = None,
-    name: Annotated[str | None, typer.Option(help="With --data: registered name [default: the taxonomy's]")] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            envvar="JIANWEI_BASE_MODEL",
-            help="Encoder to start from: hub name, folder, or a bundle's folder [default: the packaged one]",
-        ),
-    ] = None,
-    datasets: Datasets = DATASETS,
-    promote: Annotated[bool, typer.Option(help="Make the new version champion at once")] = False,
-) -> None:
-    """Train a model from labelled complaints; track, measure and register it.
-
-    jianwei train experiments/citizen.yaml
-
-    jianwei train --data tickets.csv --taxonomy mine.yaml --head department=部门 --text 内容
-
-    The new version becomes champion by itself only where there is none; else see `jianwei models promote`.
-    """
-    prepare()
-    from complaints.bundle import Bundle
-    from complaints.predictor import Predictor
-    from complaints.risk import Policy
-    from complaints.taxonomy import Taxonomy
-    from jianwei.default_model import packaged_base
-    from serving.champion import fetch
-    from serving.settings import load_settings
-    from training.recipe import Recipe
-    from training.registry import Registry
-    from training.train import train as run
-
-    if (recipe is None) == (data is None):
-        raise InvalidInput("say either a recipe or --data FILE; see jianwei train --help")
-    if recipe is not None:
-        chosen, folder = Recipe.load(recipe), recipe.parent
-        found = Taxonomy.load(folder / chosen.taxonomy if (folder / chosen.taxonomy).is_file() else chosen.taxonomy)
-    else:
-        chosen, found = _recipe_for(data, taxonomy, head, text, title, name)
-        folder = Path()
-    if base is not None:
-        chosen = chosen.model_copy(update={"base": base})
-    settings = load_settings()
-    registry = Registry(settings.tracking_uri, settings.artifacts)
-    champion = registry.champion(chosen.name)
-    rival = None
-    if champion is not None:
-        path, _ = fetch(settings.tracking_uri, chosen.name, champion, settings.models)
-        rival = Predictor(Bundle.open(path), Policy.load(), threads=os.cpu_count() or 1)
-    trained = run(
-        chosen,
-        found,
-        folders=[folder, datasets],
-        output=settings.models / f"{chosen.name}-trained",
-        registry=registry,
-        packaged=packaged_base(),
-        champion=rival,
-    )
-    if champion is None or promote:
-        registry.promote(
-            chosen.name, trained.version, "first version" if champion is None else "jianwei train --promote"
-        )
-    typer.echo(_comparison(trained.report, trained.baseline, trained.champion))
-    typer.echo(
-        f"\nbundle: {trained.bundle.path}\nregistered: {chosen.name} version {trained.version}"
-        + (
-            " (champion)"
-            if champion is None or promote
-            else f"; champion is still {champion}: jianwei models promote {chosen.name} {trained.version}"
-        )
-    )
 
 
 def evaluate(
@@ -150,7 +71,7 @@ def evaluate(
         chosen = Recipe.load(recipe)
         examples = split(read_sources(chosen, opened.taxonomy, [recipe.parent, datasets]).examples, chosen.split).test
     else:
-        source = _source(data, head, text, title)
+        source = source_of(data, head, text, title)
         chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
         examples = read_sources(chosen, opened.taxonomy, [Path()]).examples
     results = run(predictor, examples)
@@ -162,7 +83,7 @@ def evaluate(
     if as_json:
         sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        typer.echo(_comparison(found, {}, None))
+        typer.echo(comparison(found, {}, None))
 
 
 def predict(
@@ -229,33 +150,14 @@ def parse_heads(heads: list[str] | None) -> dict[str, str]:
     return {name: column for name, _, column in pairs}
 
 
-def _source(data: Path | None, heads: list[str] | None, text: str, title: str | None) -> Source:
+def source_of(data: Path | None, heads: list[str] | None, text: str, title: str | None) -> Source:
+    """The source that `--data` and its options describe; raises InvalidInput."""
     from training.recipe import Source
 
     return Source(file=str(data), text=text, title=title, heads=parse_heads(heads))
 
 
-def _recipe_for(
-    data: Path | None, taxonomy: str | None, heads: list[str] | None, text: str, title: str | None, name: str | None
-) -> tuple[Recipe, Any]:
-    from complaints.taxonomy import Taxonomy
-    from training.recipe import Recipe
-
-    if taxonomy is None:
-        raise InvalidInput("say --taxonomy FILE; `jianwei taxonomy draft` writes one from your labels")
-    found = Taxonomy.load(taxonomy)
-    source = _source(data, heads, text, title)
-    # A model answers for every head of its taxonomy, so heads without a column cannot stay in it.
-    if missing := [head for head in found.heads if head not in source.heads]:
-        kept = {head: value for head, value in found.heads.items() if head in source.heads}
-        if not kept:
-            raise InvalidInput(f"taxonomy {found.name} has heads {', '.join(found.heads)}, none of them in --head")
-        logging.getLogger("jianwei").warning("no --head for %s: left out of the model", ", ".join(missing))
-        found = found.model_copy(update={"heads": kept, "responsibility": None, "former": {}})
-    return Recipe(name=name or found.name, taxonomy=taxonomy, sources=(source,)), found
-
-
-def _comparison(found: dict[str, Any], anchors: dict[str, dict[str, float]], rival: dict[str, Any] | None) -> str:
+def comparison(found: dict[str, Any], anchors: dict[str, dict[str, float]], rival: dict[str, Any] | None) -> str:
     """The table that a training run or an evaluation ends with."""
     lines = [
         f"{'head':<14}{'measure':<18}{'model':>8}"

@@ -51,18 +51,22 @@ def fit_model(
     fit: Fit,
     log_metrics: Callable[[dict[str, float], int], None],
     vary: Callable[[random.Random], Sequence[Encoded]] | None = None,
+    *,
+    warm: bool = False,
 ) -> int:
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
     Best by the mean over heads of macro-F1 on calibration rows, if there are FEWEST_TO_CHOOSE. `log_metrics` receives
     the losses and macro-F1 a head after every epoch; `vary`, where given, says the rows otherwise before each.
-    Raises InvalidInput where no calibration row has a leaf's label.
+    A `warm` model goes on from the heads that it has, and its last epoch stands: calibration rows say nothing of what
+    it is to learn from the newest ones. Raises InvalidInput where no calibration row has a leaf's label.
     """
     if not macro_f1(taxonomy, torch.zeros(len(calibration), model.heads.out_features), calibration):
         raise InvalidInput("no calibration row carries a leaf's label, by which the best epoch is chosen: add rows")
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     pad = base.tokenizer.token_to_id("[PAD]") or 0
-    probe(model, taxonomy, train, fit, pad)
+    if not warm:
+        probe(model, taxonomy, train, fit, pad)
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
     steps = sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311
     epochs = fit.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps)))
@@ -72,7 +76,7 @@ def fit_model(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rise, max(0.0, (planned - step) / max(1, planned - rise)))
     )
-    chooses = len(calibration) >= FEWEST_TO_CHOOSE
+    chooses = len(calibration) >= FEWEST_TO_CHOOSE and not warm
     scores = macro_f1(taxonomy, predict_logits(model, calibration, fit, pad), calibration)
     log_metrics({f"calibration_macro_f1/{head}": score for head, score in scores.items()}, 0)
     best, best_epoch, kept = float(np.mean(list(scores.values()))), 0, copy.deepcopy(model.state_dict())

@@ -18,7 +18,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -94,8 +94,19 @@ class Traced(nn.Module):
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What a bundle's model had learned beyond its encoder: looks and heads by name, and the labels they are for."""
+
+    weights: dict[str, Tensor]
+    taxonomy: Taxonomy
+
+
+@dataclass(frozen=True)
 class Base:
-    """An encoder to start from, with its tokenizer; `vocabulary` counts tokens before and after the cut."""
+    """An encoder to start from, with its tokenizer; `vocabulary` counts tokens before and after the cut.
+
+    `learned` comes with the encoder of a bundle; training takes it over where it is asked to go on (warm.py).
+    """
 
     encoder: nn.Module
     tokenizer: Tokenizer
@@ -104,6 +115,7 @@ class Base:
     max_tokens: int
     name: str
     vocabulary: tuple[int, int]
+    learned: Learned | None = None
 
 
 def load_base(name: str, packaged: Path) -> Base:
@@ -150,7 +162,9 @@ def _from_bundle(path: Path) -> Base:
     encoder.load_state_dict(inside)
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
     size = tokenizer.get_vocab_size()
-    return _base(encoder, tokenizer, f"{bundle.manifest.name} (from {bundle.manifest.base_model})", (size, size))
+    learned = Learned({k: v.float() for k, v in weights.items() if not k.startswith("encoder.")}, bundle.taxonomy)
+    name = f"{bundle.manifest.name} (from {bundle.manifest.base_model})"
+    return replace(_base(encoder, tokenizer, name, (size, size)), learned=learned)
 
 
 def _base(encoder: nn.Module, tokenizer: Tokenizer, name: str, vocabulary: tuple[int, int]) -> Base:

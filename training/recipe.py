@@ -101,6 +101,31 @@ class Promise(_Data):
     coverage: float = Field(0.9, gt=0.5, lt=1, description="Share of prediction sets that hold the right label")
 
 
+class Mixing(_Data):
+    """How people's corrections are mixed with the recipe's own rows; they never become calibration or test rows."""
+
+    newest: float = Field(
+        0.2, ge=0, lt=1, description="Share of corrected texts, the newest, that only measure: none is trained on"
+    )
+    repeat: int = Field(2, ge=1, description="Times that a corrected text is read an epoch")
+    replay: float = Field(
+        6.0, ge=0, description="Warm start: old rows read for each corrected one, so that nothing is forgotten"
+    )
+
+
+class Gate(_Data):
+    """When a candidate may become champion. A fall counts where it is more than its margin and no matter of luck."""
+
+    head_margin: float = Field(0.01, ge=0, lt=1, description="Macro-F1 that a head may lose")
+    class_margin: float = Field(0.05, ge=0, lt=1, description="Recall, or F1, that a class may lose")
+    fewest: int = Field(20, ge=1, description="Rows of a class below which it is not judged")
+    level: float = Field(
+        0.05, gt=0, lt=0.5, description="Probability that a candidate as good as the champion is refused by bad luck"
+    )
+    slower: float = Field(1.2, ge=1, description="Times the champion's milliseconds a text that it may take")
+    larger: float = Field(1.2, ge=1, description="Times the champion's bytes that it may have")
+
+
 class Recipe(_Data):
     """A training run: name of the registered model, taxonomy, sources and settings."""
 
@@ -111,6 +136,8 @@ class Recipe(_Data):
     split: Split = Split()
     fit: Fit = Fit()
     promise: Promise = Promise()
+    corrections: Mixing = Mixing()
+    gate: Gate = Gate()
 
     @classmethod
     def load(cls, path: Path) -> Recipe:

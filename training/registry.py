@@ -5,17 +5,20 @@ Needs mlflow-skinny alone, so that a serving install can promote and roll back t
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read by mlflow when it is imported
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
 import mlflow
+import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
@@ -27,6 +30,14 @@ CHAMPION = "champion"
 # Tag of a registered model: versions that were champion, oldest first, the present one last.
 HISTORY = "jianwei.champions"
 HISTORY_LENGTH = 50
+# The version that runs in shadow.
+CHALLENGER = "challenger"
+# Files of a run: what was trained, and how it compares with the champion of that time.
+RECIPE, COMPARISON = "recipe.yaml", "comparison.json"
+# Tags of a version: what the gate said, and why.
+GATE, GATE_REASONS = "gate", "gate_reasons"
+PASSED, REFUSED = "passed", "refused"
+LONGEST_TAG = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,11 @@ class Version:
     created_at: datetime
     run_id: str | None
     tags: dict[str, str]
+
+
+def gate_tags(passed: bool, reasons: Sequence[str]) -> dict[str, str]:
+    """What is written on a version that the gate judged."""
+    return {GATE: PASSED if passed else REFUSED, GATE_REASONS: "; ".join(reasons)[:LONGEST_TAG]}
 
 
 class Registry:
@@ -94,8 +110,57 @@ class Registry:
 
     def champion(self, name: str) -> str | None:
         """The champion's version, None where there is none."""
+        return self._aliased(name, CHAMPION)
+
+    def challenger(self, name: str) -> str | None:
+        """The version that runs in shadow, None where none does."""
+        return self._aliased(name, CHALLENGER)
+
+    def set_challenger(self, name: str, version: str | None) -> None:
+        """Let `version` answer in shadow beside the champion; None ends it. Services follow within seconds."""
+        with _refused():
+            if version is None:
+                self.client.delete_registered_model_alias(name, CHALLENGER)
+                return
+            self.client.get_model_version(name, version)
+            if version == self.champion(name):
+                raise RegistryError(f"{name} version {version} is the champion: it cannot challenge itself")
+            self.client.set_registered_model_alias(name, CHALLENGER, version)
+
+    def card(self, name: str, version: str) -> str | None:
+        """The version's model card (Markdown); None where it has none."""
+        return self._file(name, version, "README.md", bundled=True)
+
+    def comparison(self, name: str, version: str) -> dict[str, Any] | None:
+        """How the version compared with the champion of its time (gate.weigh); None where it was not compared."""
+        found = self._file(name, version, COMPARISON)
+        return None if found is None else dict(json.loads(found))
+
+    def recipe(self, name: str, version: str) -> tuple[str, Path] | None:
+        """The recipe (YAML or JSON) that the version was trained by and the folder it lay in; None where unknown."""
+        with _refused():
+            run_id = self.client.get_model_version(name, version).run_id
+            folder = self.client.get_run(run_id).data.tags.get("jianwei.folder") if run_id else None
+        found = self._file(name, version, RECIPE)
+        return None if found is None or folder is None else (found, Path(folder))
+
+    def _file(self, name: str, version: str, file: str, *, bundled: bool = False) -> str | None:
+        """The text of a file of the version's run, or of its bundle; None where there is none."""
+        with _refused():
+            registered = self.client.get_model_version(name, version)
+            uri = f"models:/{name}/{version}" if bundled else f"runs:/{registered.run_id}"
+            if not bundled and not registered.run_id:
+                return None
+            for place in ("", "bundle/", "artifacts/bundle/") if bundled else ("",):
+                try:
+                    return str(mlflow.artifacts.load_text(f"{uri}/{place}{file}"))
+                except (MlflowException, OSError, UnicodeDecodeError):
+                    continue
+        return None
+
+    def _aliased(self, name: str, alias: str) -> str | None:
         try:
-            return str(self.client.get_model_version_by_alias(name, CHAMPION).version)
+            return str(self.client.get_model_version_by_alias(name, alias).version)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -114,14 +179,26 @@ class Registry:
                     found.append(Version(one, str(v.version), mine, made, v.run_id, dict(v.tags)))
         return sorted(found, key=lambda v: (v.name, -int(v.version)))
 
-    def promote(self, name: str, version: str, reason: str) -> None:
-        """Make `version` the champion; `reason` and time are written on the version."""
+    def promote(self, name: str, version: str, reason: str, *, force: bool = False) -> None:
+        """Make `version` the champion; `reason` and time are written on the version.
+
+        Raises RegistryError, with the gate's reasons, for a version that the gate refused, unless `force`.
+        """
         with _refused():
-            self.client.get_model_version(name, version)
+            tags = self.client.get_model_version(name, version).tags
+            if tags.get(GATE) == REFUSED and not force:
+                raise RegistryError(
+                    f"{name} version {version} did not pass its gate: {tags.get(GATE_REASONS)}. "
+                    "To promote it all the same: --force --reason WHY"
+                )
+            if tags.get(GATE) == REFUSED:
+                reason = f"(against the gate) {reason}"
             past = [v for v in self._history(name) if v != version]
             self._crown(name, [*past, version])
             stamp = datetime.now(UTC).isoformat(timespec="seconds")
-            self.client.set_model_version_tag(name, version, "promoted", f"{stamp} {reason}"[:4000])
+            self.client.set_model_version_tag(name, version, "promoted", f"{stamp} {reason}"[:LONGEST_TAG])
+            if self._aliased(name, CHALLENGER) == version:
+                self.client.delete_registered_model_alias(name, CHALLENGER)  # it is in no shadow now
 
     def rollback(self, name: str, reason: str) -> str:
         """Make the champion before this one champion again; returns its version. Raises RegistryError if none was.
@@ -136,7 +213,7 @@ class Registry:
             self._crown(name, past)
             if left is not None:
                 stamp = datetime.now(UTC).isoformat(timespec="seconds")
-                self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:4000])
+                self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:LONGEST_TAG])
             return past[-1]
 
     def _history(self, name: str) -> list[str]:

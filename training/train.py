@@ -7,6 +7,7 @@ Nothing is registered before everything is made, so a run that is killed leaves 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -29,6 +30,8 @@ from mlflow.models import infer_signature
 
 import complaints
 from complaints.bundle import Bundle, Length
+from complaints.corrections import read_corrections
+from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
 from complaints.records import Complaint
 from complaints.risk import Policy
@@ -39,14 +42,17 @@ from training.audit import audit
 from training.augment import again
 from training.baseline import baseline
 from training.batches import Encoded, encode
+from training.corrections import Mixed, mix, settle
 from training.evaluate import HeadResult, evaluate, report
 from training.fit import fit_model
+from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
-from training.registry import Registry
+from training.registry import COMPARISON, RECIPE, Registry, gate_tags
 from training.sources import Example, read_sources
 from training.splits import Parts, split
+from training.warm import SHOWN, gentle, inherit, rehearsal
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +61,29 @@ PACKAGES = ("onnxruntime", "tokenizers", "opencc", "pydantic", "pyyaml", "numpy"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made: the bundle, its registered version, its test report, the SVM's and the champion's."""
+    """What a run made: the bundle, its registered version, its test report, the SVM's and the champion's.
+
+    `verdict` is the gate's, None where there was no champion to be measured against.
+    """
 
     bundle: Bundle
     version: str
     report: dict[str, Any]
     baseline: dict[str, dict[str, float]]
     champion: dict[str, Any] | None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """What people corrected: a corrections file to mix with the recipe's rows.
+
+    `warm` goes on from the trained model that the recipe's base names: it reads the corrections and some of the old
+    rows, gently.
+    """
+
+    corrections: Path
+    warm: bool
 
 
 def train(
@@ -73,36 +95,32 @@ def train(
     registry: Registry,
     packaged: Path,
     champion: Predictor | None = None,
+    retraining: Retraining | None = None,
 ) -> Trained:
     """Run `recipe`; its bundle is left in `output` and registered under the recipe's name.
 
     `folders` are searched for data files; `packaged` is the folder of the encoder that comes with jianwei;
-    `champion`, where given and its labels are the same, is measured on the same test rows.
+    `champion`, where given, is measured on the same rows, and the gate judges the new version by it.
     """
     read = read_sources(recipe, taxonomy, folders)
     for reason, rows in read.left_out.items():
         log.warning("left out %d rows: %s", rows, reason)
-    parts = split(read.examples, recipe.split)
+    mixed = Mixed(split(read.examples, recipe.split))
+    warm = retraining is not None and retraining.warm
+    if retraining is not None:
+        mixed = _mixed(recipe, taxonomy, mixed.parts, retraining)
+        digest = hashlib.sha256(retraining.corrections.read_bytes()).hexdigest()[:16]
+        read.digests[retraining.corrections.name] = digest
+    parts = mixed.parts
     log.info("rows: train %d, calibration %d, test %d", len(parts.train), len(parts.calibration), len(parts.test))
     torch.manual_seed(recipe.fit.seed)
     code = code_version()  # now, for the checkout may move on while the run goes
     base = load_base(recipe.base, packaged)
     with mlflow.start_run(experiment_id=registry.experiment(recipe.name), log_system_metrics=True) as run:
-        _log_inputs(recipe, base, parts, read.digests, code)
+        _log_inputs(recipe, base, mixed, read.digests, code)
+        mlflow.set_tags({"jianwei.folder": str(folders[0].absolute()), "jianwei.warm": str(warm)})
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
-        read_tokens = min(recipe.fit.max_tokens, base.max_tokens)
-        length = Length(max_tokens=read_tokens, tail=read_tokens // TAIL_SHARE)
-        read_rows = [example for example in parts.train for _ in range(example.repeat)]
-        rows = [encode(part, base, taxonomy, length) for part in (read_rows, parts.calibration)]
-
-        def vary(draw: random.Random) -> list[Encoded]:
-            said = again(read_rows, recipe.fit.augment, draw)
-            varied = list(rows[0])
-            for (i, _), one in zip(said, encode([e for _, e in said], base, taxonomy, length), strict=True):
-                varied[i] = one
-            return varied
-
-        best = fit_model(model, base, taxonomy, rows[0], rows[1], recipe.fit, mlflow.log_metrics, vary)
+        best = _fit(model, base, taxonomy, recipe, mixed, warm=warm)
         mlflow.log_metric("best_epoch", best)
         manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
         with tempfile.TemporaryDirectory() as folder:
@@ -112,16 +130,63 @@ def train(
             measured = parts.test or parts.calibration
             results = evaluate(predictor, measured)
             found = report(predictor, results, measured) | audit(predictor, measured)
-            anchors = baseline(taxonomy, parts.train, measured)
+            anchors = {} if warm else baseline(taxonomy, parts.train, measured)  # it takes longer than a warm start
             rival = _rival(champion, taxonomy, parts.test)
+            verdict, comparison = _weigh(predictor, champion, mixed, recipe)
             page = write_page(predictor, results, measured, found, anchors)
             predictor.close()
             bundle = finish(output, made, found, anchors, parts)
         mlflow.log_text(page, "report.html")
         _log_results(found, results, anchors, rival, taxonomy)
+        if comparison is not None:
+            mlflow.log_dict(comparison, COMPARISON)
         source = _log_model(bundle)
-    registered = registry.register(recipe.name, source, run.info.run_id, {"digest": bundle.digest, "origin": "train"})
-    return Trained(bundle, registered, found, anchors, rival)
+    tags = {"digest": bundle.digest, "origin": "warm start" if warm else "train"}
+    if verdict is not None:
+        tags |= gate_tags(verdict.passed, [str(reason) for reason in verdict.reasons])
+    registered = registry.register(recipe.name, source, run.info.run_id, tags)
+    return Trained(bundle, registered, found, anchors, rival, verdict)
+
+
+def _mixed(recipe: Recipe, taxonomy: Taxonomy, parts: Parts, retraining: Retraining) -> Mixed:
+    settled, counts = settle(read_corrections(retraining.corrections), taxonomy)
+    mixed = mix(settled, counts, parts, recipe.corrections, recipe.split.near_duplicate)
+    for what, count in mixed.counts.items():
+        log.info("%s: %d", what, count)
+    if retraining.warm and not mixed.corrected:
+        raise InvalidInput(f"{retraining.corrections}: no corrected text is left to learn from: {dict(mixed.counts)}")
+    return mixed
+
+
+def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mixed: Mixed, *, warm: bool) -> int:
+    """Fit the model on the training rows; returns the epoch that was kept."""
+    tokens, fit = min(recipe.fit.max_tokens, base.max_tokens), recipe.fit
+    length = Length(max_tokens=tokens, tail=tokens // TAIL_SHARE)
+    rows = [example for example in mixed.parts.train for _ in range(example.repeat)]
+    shown = mixed.parts.calibration
+    if warm:
+        inherit(model, base, taxonomy)
+        rows = rehearsal(mixed.corrected, mixed.parts.train, recipe.corrections.replay, fit.seed)
+        fit, shown = gentle(fit), shown[:SHOWN]
+    read = [encode(part, base, taxonomy, length) for part in (rows, shown)]
+
+    def vary(draw: random.Random) -> list[Encoded]:
+        said = again(rows, fit.augment, draw)
+        varied = list(read[0])
+        for (i, _), one in zip(said, encode([e for _, e in said], base, taxonomy, length), strict=True):
+            varied[i] = one
+        return varied
+
+    return fit_model(model, base, taxonomy, read[0], read[1], fit, mlflow.log_metrics, vary, warm=warm)
+
+
+def _weigh(
+    predictor: Predictor, champion: Predictor | None, mixed: Mixed, recipe: Recipe
+) -> tuple[Verdict | None, dict[str, Any] | None]:
+    if champion is None:
+        return None, None
+    sets = {"test": mixed.parts.test, "newest": mixed.newest, "audit": mixed.audit}
+    return weigh(predictor, champion, sets, recipe.gate)
 
 
 def _rival(champion: Predictor | None, taxonomy: Taxonomy, test: Sequence[Example]) -> dict[str, Any] | None:
@@ -153,14 +218,17 @@ def code_version() -> str:
     return f"{released}+{said.stdout.strip()}" if said.returncode == 0 else released
 
 
-def _log_inputs(recipe: Recipe, base: Base, parts: Parts, digests: dict[str, str], code: str) -> None:
+def _log_inputs(recipe: Recipe, base: Base, mixed: Mixed, digests: dict[str, str], code: str) -> None:
+    parts = mixed.parts
     settings = {"name": recipe.name, "taxonomy": recipe.taxonomy, "base": base.name, "code": code}
-    for section in ("fit", "split", "promise"):
+    for section in ("fit", "split", "promise", "corrections", "gate"):
         settings |= {f"{section}.{key}": value for key, value in getattr(recipe, section).model_dump().items()}
     mlflow.log_params(settings | {f"sha256.{name}": digest for name, digest in digests.items()})
     mlflow.log_params({"vocabulary.before": base.vocabulary[0], "vocabulary.after": base.vocabulary[1]})
     mlflow.log_metrics({"near_duplicate_groups": parts.groups, "rows_moved": parts.moved})
-    mlflow.log_dict(recipe.model_dump(mode="json"), "recipe.yaml")
+    mlflow.log_dict(recipe.model_dump(mode="json"), RECIPE)
+    if mixed.counts:
+        mlflow.log_dict(dict(mixed.counts), "corrections.json")
     for name in ("train", "calibration", "test"):
         part = getattr(parts, name)
         mlflow.log_metric(f"rows/{name}", len(part))

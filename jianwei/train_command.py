@@ -1,0 +1,190 @@
+"""`jianwei train`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from complaints.errors import InvalidInput
+from jianwei.work_commands import DATASETS, Datasets, Heads, comparison, prepare, source_of
+
+if TYPE_CHECKING:
+    from complaints.taxonomy import Taxonomy
+    from serving.settings import Settings
+    from training.recipe import Recipe
+    from training.registry import Registry
+    from training.train import Trained
+
+
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML), as in experiments/")] = None,
+    data: Annotated[Path | None, typer.Option(help="Instead of a recipe: a file of labelled rows")] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="With --data: taxonomy file, or a packaged name")] = None,
+    head: Heads = None,
+    text: Annotated[str, typer.Option(help="With --data: column of the complaint")] = "text",
+    title: Annotated[str | None, typer.Option(help="With --data: column of a subject line")] = None,
+    name: Annotated[str | None, typer.Option(help="With --data: registered name [default: the taxonomy's]")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JIANWEI_BASE_MODEL",
+            help="Encoder to start from: hub name, folder, or a bundle's folder [default: the packaged one]",
+        ),
+    ] = None,
+    datasets: Datasets = DATASETS,
+    corrections: Annotated[
+        Path | None, typer.Option(help="A corrections file (jianwei corrections export) to mix with the recipe's rows")
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on from this version or alias, in minutes: learn the corrections of --data, by its own recipe"
+        ),
+    ] = None,
+    promote: Annotated[bool, typer.Option(help="Make the new version champion at once, if it passes the gate")] = False,
+) -> None:
+    """Train a model from labelled complaints; track, measure and register it.
+
+    jianwei train experiments/citizen.yaml
+
+    jianwei train --data tickets.csv --taxonomy mine.yaml --head department=部门 --text 内容
+
+    jianwei train --warm-start champion --data corrections.jsonl
+
+    The new version becomes champion by itself only where there is none; else see `jianwei models promote`.
+    """
+    prepare()
+    from complaints.bundle import Bundle
+    from complaints.predictor import Predictor
+    from complaints.risk import Policy
+    from jianwei.default_model import packaged_base
+    from serving.champion import fetch
+    from serving.settings import load_settings
+    from training.registry import Registry
+    from training.train import Retraining
+    from training.train import train as run
+
+    settings = load_settings()
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    if warm_start is not None:
+        corrections, data = corrections or data, None
+        if corrections is None:
+            raise InvalidInput(
+                "a warm start learns corrections: say --data FILE, see jianwei corrections export --help"
+            )
+        plan = _warm_plan(registry, settings, recipe, name, warm_start)
+    elif (recipe is None) == (data is None):
+        raise InvalidInput("say either a recipe or --data FILE; see jianwei train --help")
+    elif recipe is not None:
+        plan = _written_plan(recipe, base)
+    else:
+        chosen, found = _recipe_for(data, taxonomy, head, text, title, name)
+        plan = _Plan(_based(chosen, base), found, Path())
+    chosen = plan.recipe
+    champion = registry.champion(chosen.name)
+    rival = None
+    if champion is not None:
+        path, _ = fetch(settings.tracking_uri, chosen.name, champion, settings.models)
+        rival = Predictor(Bundle.open(path), Policy.load(), threads=os.cpu_count() or 1)
+    trained = run(
+        chosen,
+        plan.taxonomy,
+        folders=[plan.folder, datasets],
+        output=settings.models / f"{chosen.name}-trained",
+        registry=registry,
+        packaged=packaged_base(),
+        champion=rival,
+        retraining=None if corrections is None else Retraining(corrections, warm_start is not None),
+    )
+    crowned = champion is None or (promote and trained.verdict is not None and trained.verdict.passed)
+    if crowned:
+        why = "first version" if champion is None else "jianwei train --promote"
+        registry.promote(chosen.name, trained.version, why)
+    typer.echo(_said(trained, chosen.name, None if crowned else champion))
+    if promote and not crowned:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run is to do, and the folder of its recipe."""
+
+    recipe: Recipe
+    taxonomy: Taxonomy
+    folder: Path
+
+
+def _written_plan(path: Path, base: str | None) -> _Plan:
+    from complaints.taxonomy import Taxonomy
+    from training.recipe import Recipe
+
+    recipe, folder = Recipe.load(path), path.parent
+    beside = folder / recipe.taxonomy
+    return _Plan(_based(recipe, base), Taxonomy.load(beside if beside.is_file() else recipe.taxonomy), folder)
+
+
+def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:
+    """Go on from a version by its own recipe and taxonomy, or by the `recipe` given.
+
+    Raises InvalidInput where the version came without a recipe and none is given: its old rows are not known then.
+    """
+    import yaml
+
+    from complaints.bundle import Bundle
+    from serving.champion import fetch
+    from training.recipe import Recipe
+
+    given = None if recipe is None else _written_plan(recipe, None)
+    model = given.recipe.name if given is not None else name or settings.model
+    path, number = fetch(settings.tracking_uri, model, version, settings.models)
+    if given is not None:
+        return _Plan(_based(given.recipe, str(path)), given.taxonomy, given.folder)
+    known = registry.recipe(model, number)
+    if known is None:
+        raise InvalidInput(
+            f"{model} version {number} came without its recipe, so its old rows are not known: say it, "
+            f"jianwei train RECIPE --warm-start {version} --data FILE"
+        )
+    written, folder = known
+    return _Plan(_based(Recipe.model_validate(yaml.safe_load(written)), str(path)), Bundle.open(path).taxonomy, folder)
+
+
+def _based(recipe: Recipe, base: str | None) -> Recipe:
+    return recipe if base is None else recipe.model_copy(update={"base": base})
+
+
+def _said(trained: Trained, name: str, champion: str | None) -> str:
+    """What a run ends with; `champion` where another version is still that."""
+    lines = [comparison(trained.report, trained.baseline, trained.champion)]
+    if trained.verdict is not None:
+        lines += ["", f"gate: {'passed' if trained.verdict.passed else 'refused'}"]
+        lines += [f"  {reason}" for reason in trained.verdict.reasons]
+    registered = f"registered: {name} version {trained.version}"
+    still = f"; champion is still {champion}: jianwei models promote {name} {trained.version}"
+    lines += ["", f"bundle: {trained.bundle.path}", registered + (still if champion is not None else " (champion)")]
+    return "\n".join(lines)
+
+
+def _recipe_for(
+    data: Path | None, taxonomy: str | None, heads: list[str] | None, text: str, title: str | None, name: str | None
+) -> tuple[Recipe, Any]:
+    from complaints.taxonomy import Taxonomy
+    from training.recipe import Recipe
+
+    if taxonomy is None:
+        raise InvalidInput("say --taxonomy FILE; `jianwei taxonomy draft` writes one from your labels")
+    found = Taxonomy.load(taxonomy)
+    source = source_of(data, heads, text, title)
+    # A model answers for every head of its taxonomy, so heads without a column cannot stay in it.
+    if missing := [head for head in found.heads if head not in source.heads]:
+        kept = {head: value for head, value in found.heads.items() if head in source.heads}
+        if not kept:
+            raise InvalidInput(f"taxonomy {found.name} has heads {', '.join(found.heads)}, none of them in --head")
+        logging.getLogger("jianwei").warning("no --head for %s: left out of the model", ", ".join(missing))
+        found = found.model_copy(update={"heads": kept, "responsibility": None, "former": {}})
+    return Recipe(name=name or found.name, taxonomy=taxonomy, sources=(source,)), found

@@ -1,0 +1,157 @@
+"""The gate: which candidates it refuses, and what it says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from complaints.bundle import Bundle
+from complaints.predictor import Predictor
+from complaints.records import HeadPrediction, Scored
+from complaints.risk import Policy
+from complaints.taxonomy import Head, Taxonomy
+from training.compare import HeadChange, compare, compare_head, speed_ratio
+from training.evaluate import HeadResult
+from training.gate import judge, weigh
+from training.recipe import Gate
+from training.sources import Example
+
+
+def result(head: Head, truth: list[str], guess: list[str], auto: int = 0) -> HeadResult:
+    """Answers of confidence 0.9, the first `auto` of which are auto."""
+    decided = [
+        HeadPrediction(
+            decision="auto" if i < auto else "suggest",
+            label=label,
+            name=head.names[label],
+            confidence=0.9,
+            threshold=0.9,
+            prediction_set=(label,),
+            top_k=(Scored(label=label, confidence=0.9),),
+        )
+        for i, label in enumerate(guess)
+    ]
+    return HeadResult(truth, guess, np.full(len(truth), 0.9), decided, tuple(range(len(truth))))
+
+
+def answers(right: dict[str, tuple[int, int]], head: Head) -> tuple[list[str], list[str]]:
+    """Label -> (rows, of them right); a wrong one is given the next label."""
+    truth, guess = [], []
+    for label, (rows, good) in right.items():
+        other = head.ids[(head.ids.index(label) + 1) % head.size]
+        truth += [label] * rows
+        guess += [label] * good + [other] * (rows - good)
+    return truth, guess
+
+
+def change(
+    three: Taxonomy, before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]], **auto: int
+) -> HeadChange:
+    head = three.heads["topic"]
+    truth, old = answers(before, head)
+    _, new = answers(after, head)
+    return compare_head(head, result(head, truth, new, **auto), result(head, truth, old, **auto), 0.95)
+
+
+BEFORE = {"goods": (200, 180), "parcel": (200, 180), "money": (40, 36)}
+
+
+def test_an_equal_candidate_passes(three: Taxonomy) -> None:
+    verdict = judge({"test": {"topic": change(three, BEFORE, BEFORE)}}, 1.0, 1.0, Gate())
+    assert verdict.passed
+
+
+def test_one_worse_class_is_refused_with_its_name_and_numbers(three: Taxonomy) -> None:
+    worse = BEFORE | {"goods": (200, 190), "parcel": (200, 190), "money": (40, 16)}
+    verdict = judge({"test": {"topic": change(three, BEFORE, worse)}}, 1.0, 1.0, Gate(head_margin=0.5))
+    assert not verdict.passed
+    assert {(one.what, one.label) for one in verdict.reasons} == {("recall", "money"), ("f1", "money")}
+    [recall] = [str(one) for one in verdict.reasons if one.what == "recall"]
+    assert recall == ("topic money (退款): recall fell from 0.900 to 0.400 on 40 rows (test); 0.850 would have passed")
+    [chinese] = [one.chinese() for one in verdict.reasons if one.what == "recall"]
+    assert chinese == "topic 的“退款”（money）：召回率从 0.900 降到 0.400（固定测试集 40 条），不低于 0.850 才能通过"
+
+
+def test_a_class_of_few_rows_is_not_judged_nor_is_what_may_be_luck(three: Taxonomy) -> None:
+    few = {"goods": (200, 180), "money": (19, 17)}
+    assert judge({"test": {"topic": change(three, few, few | {"money": (19, 6)})}}, 1, 1, Gate(head_margin=0.5)).passed
+    lucky = BEFORE | {"money": (40, 33)}  # 3 of 40: below the margin, but one in ten such pairs of equals
+    found = change(three, BEFORE, lucky)
+    [money] = [one for one in found.classes if one.label == "money"]
+    assert money.recall.difference == pytest.approx(-0.075)
+    assert judge({"test": {"topic": found}}, 1, 1, Gate()).passed
+
+
+def test_a_whole_head_that_falls_is_refused(three: Taxonomy) -> None:
+    worse = {label: (rows, good - rows // 20) for label, (rows, good) in BEFORE.items()}
+    verdict = judge({"newest": {"topic": change(three, BEFORE, worse)}}, 1.0, 1.0, Gate(class_margin=0.5))
+    [reason] = verdict.reasons
+    assert (reason.what, reason.where, reason.rows) == ("macro_f1", "newest", 440)
+    assert str(reason).startswith("topic: macro-F1 fell from 0.862 to 0.803 on 440 rows (newest)")
+
+
+def test_many_classes_do_not_refuse_by_luck() -> None:
+    """Equal candidates on 20 classes: about one in twenty may be refused, as the level says, and not one in two."""
+    ids = [f"c{i:02d}" for i in range(20)]
+    labels = "\n".join(f"      - {{id: {one}, name: {one}}}" for one in ids)
+    taxonomy = Taxonomy.parse(
+        f"name: t\ntitle: t\nversion: 1.0.0\nheads:\n  h:\n    name: h\n    kind: flat\n    labels:\n{labels}\n", "t"
+    )
+    head, draw, refused = taxonomy.heads["h"], np.random.default_rng(5), 0
+    truth = [one for one in ids for _ in range(20)]
+    for _ in range(12):
+        old, new = (
+            [t if draw.random() < 0.7 else str(draw.choice(ids)) for t in truth] for _ in range(2)
+        )  # fmt: skip
+        found = compare_head(head, result(head, truth, new), result(head, truth, old), 0.95)
+        refused += not judge({"test": {"h": found}}, 1.0, 1.0, Gate(class_margin=0.0, head_margin=0.0)).passed
+    assert refused <= 3
+
+
+def test_a_broken_promise_is_refused_where_rows_are_no_choice(three: Taxonomy) -> None:
+    found = change(three, BEFORE, BEFORE, auto=440)  # 0.9 right where 0.95 is promised
+    verdict = judge({"test": {"topic": found}}, 1.0, 1.0, Gate())
+    assert str(verdict.reasons[0]) == "topic: auto precision 0.900 of 440 rows (test); 0.950 is promised"
+    assert judge({"newest": {"topic": found}}, 1.0, 1.0, Gate()).passed  # chosen because the model was unsure
+    assert not judge({"audit": {"topic": found}}, 1.0, 1.0, Gate()).passed
+
+
+def test_slower_and_larger_are_refused() -> None:
+    verdict = judge({}, 1.5, 2.0, Gate())
+    assert [one.what for one in verdict.reasons] == ["speed", "size"]
+    assert str(verdict.reasons[0]) == "takes 1.50 times the champion's time a text; 1.20 is allowed"
+    assert str(verdict.reasons[1]) == "is 2.00 times as large; 1.20 is allowed"
+
+
+def test_differences_are_those_of_the_metrics(three: Taxonomy) -> None:
+    worse = BEFORE | {"money": (40, 16)}
+    found = change(three, BEFORE, worse)
+    head = three.heads["topic"]
+    truth, new = answers(worse, head)
+    metrics = result(head, truth, new).metrics(head)
+    assert found.macro_f1.after == pytest.approx(metrics["macro_f1"])
+    assert found.accuracy.after == pytest.approx(metrics["accuracy"])
+    assert found.macro_f1.low < found.macro_f1.difference < found.macro_f1.high < 0
+    assert found.macro_f1.luck < 1e-6
+
+
+def test_other_rows_are_not_compared(three: Taxonomy) -> None:
+    head = three.heads["topic"]
+    one, other = result(head, ["goods"], ["goods"]), result(head, ["money"], ["goods"])
+    with pytest.raises(ValueError, match="different rows"):
+        compare_head(head, one, other, 0.95)
+
+
+def test_a_model_beside_itself(bundle: Bundle, example: Callable[..., Example]) -> None:
+    """Through the whole path, with real predictors: no difference, and a ratio of times near 1."""
+    one, other = (Predictor(bundle, Policy.load()) for _ in range(2))
+    rows = [example(f"客服不好{i}", {"topic": "goods" if i % 2 else "parcel", "area": "shop"}) for i in range(30)]
+    assert set(compare(one, other, rows)) == {"topic"}  # a parent alone cannot be scored
+    verdict, found = weigh(one, other, {"test": rows, "newest": [], "audit": []}, Gate(slower=3.0))
+    assert verdict.passed
+    assert found["sets"].keys() == {"test"}
+    assert found["sets"]["test"]["topic"]["macro_f1"]["difference"] == 0
+    assert found["size"] == 1
+    assert 0.3 < speed_ratio(one, other, rows) < 3
