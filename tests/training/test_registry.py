@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from mlflow import MlflowClient
 
 from complaints.bundle import Bundle
 from complaints.errors import RegistryError
-from training.registry import CHAMPION, HISTORY_LENGTH, Registry
+from serving.models import Models, ModelVersion
+from training.registry import CHAMPION, HISTORY_LENGTH, Registry, gate_tags
 
 
 @pytest.fixture
@@ -193,3 +195,58 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database\n" * 1000, encoding="utf-8")
     with pytest.raises(RegistryError):
         Registry(f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_the_registry_is_what_serving_asks_for(registry: Registry) -> None:
+    for name, member in vars(Models).items():
+        if not name.startswith("_") and callable(member):
+            asked, given = inspect.signature(member), inspect.signature(getattr(Registry, name))
+            assert list(asked.parameters) == list(given.parameters), name
+    add(registry, "m", 1)
+    [version] = registry.versions("m")
+    assert all(hasattr(version, name) for name in vars(ModelVersion) if not name.startswith("_"))
+
+
+def test_a_version_that_its_gate_refused_is_promoted_by_force_alone(registry: Registry) -> None:
+    add(registry, "m", 1)
+    registry.promote("m", "1", "x")
+    reasons = ["topic money (退款): recall fell from 0.900 to 0.400 on 40 rows (test); 0.850 would have passed"]
+    refused = registry.register("m", "file:///nowhere", None, gate_tags(False, reasons))
+    with pytest.raises(RegistryError, match=r"did not pass its gate: topic money \(退款\): recall fell from 0\.900"):
+        registry.promote("m", refused, "I want it")
+    assert registry.champion("m") == "1"
+    registry.promote("m", refused, "退款将由人工处理", force=True)
+    assert registry.champion("m") == refused
+    tags = {v.version: v.tags for v in registry.versions("m")}
+    assert tags[refused]["promoted"].endswith("(against the gate) 退款将由人工处理")
+    passed = registry.register("m", "file:///nowhere", None, gate_tags(True, []))
+    registry.promote("m", passed, "better")
+    assert registry.champion("m") == passed
+
+
+def test_a_challenger_is_set_ended_and_crowned(registry: Registry) -> None:
+    add(registry, "m", 3)
+    registry.promote("m", "1", "x")
+    assert registry.challenger("m") is None
+    registry.set_challenger("m", "2")
+    registry.set_challenger("m", "3")
+    assert registry.challenger("m") == "3"
+    registry.set_challenger("m", None)
+    assert registry.challenger("m") is None
+    registry.set_challenger("m", None)
+    for version, says in (("1", "is the champion"), ("9", "refused")):
+        with pytest.raises(RegistryError, match=says):
+            registry.set_challenger("m", version)
+    registry.set_challenger("m", "2")
+    registry.promote("m", "2", "it was better in shadow")
+    assert (registry.champion("m"), registry.challenger("m")) == ("2", None)
+
+
+def test_what_a_version_came_without(registry: Registry, bundle: Bundle) -> None:
+    version = registry.register_bundle(bundle, "import")
+    assert registry.comparison("three", version) is None
+    assert registry.recipe("three", version) is None
+    assert registry.card("three", version) is None
+    add(registry, "m", 1)
+    assert registry.card("m", "1") is None
+    assert registry.comparison("m", "1") is None
