@@ -1,4 +1,4 @@
-# serve · test · train · evaluate · bench · check · lock
+# serve · test · train · evaluate · story · bench · check · lock
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -6,7 +6,7 @@ PORT   ?= 8000
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: serve test train evaluate bench check lock
+.PHONY: serve test train evaluate story bench check lock
 
 serve: $(VENV)/.serve            ## install the serving set and serve on PORT
 	$(BIN)/jianwei serve --port $(PORT)
@@ -26,6 +26,9 @@ train: $(VENV)/.dev              ## train RECIPE
 
 evaluate: $(VENV)/.dev           ## measure the champion on RECIPE's test part
 	$(BIN)/jianwei evaluate $(RECIPE)
+
+story: $(VENV)/.dev              ## the review loop, the queue's order against chance: var/story
+	$(BIN)/python experiments/story.py --seeds 2
 
 bench: $(VENV)/.dev              ## speed of engine variants on this machine
 	$(BIN)/python benchmarks/engine.py

@@ -10,6 +10,7 @@ import typer
 
 from complaints.errors import JianweiError
 from jianwei import (
+    correction_commands,
     data_commands,
     model_commands,
     policy_commands,
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(data_commands.app, name="data")
 app.add_typer(taxonomy_commands.app, name="taxonomy")
 app.add_typer(model_commands.app, name="models")
+app.add_typer(correction_commands.app, name="corrections")
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(risk_commands.app, name="risk")
 app.add_typer(user_commands.app, name="users")
@@ -50,13 +52,13 @@ def serve(
     The first start registers the model that comes with the package as champion. Settings also come from
     JIANWEI_… variables: HOME, HOST, PORT, API_KEYS, MODEL, POLICY, PILOT_POLICY, PILOT_SHARE, PILOT_LINES,
     CUSTOMER_KEY, DATABASE_URL, WORKERS, QUEUE, TIMEOUT, POLL, AUDIT_SHARE, SECOND_SHARE, REVIEW_BUDGET,
-    LEASE_MINUTES.
+    LEASE_MINUTES, SHADOW_SHARE.
     """
     from serving.settings import load_settings
 
     settings = load_settings(host=host, port=port, model=model, home=home)
     from complaints.policy import Policy
-    from jianwei.default_model import ensure_champion
+    from jianwei.default_model import ensure_champion, open_registry
 
     for policy in filter(None, (settings.policy, settings.pilot_policy)):
         Policy.load(policy)  # what is wrong with it is said in plain words, before anything starts
@@ -66,7 +68,8 @@ def serve(
     from serving.app import create_app
 
     sys.stderr.write(f"serving {settings.model} on http://{settings.host}:{settings.port} (/openapi.json)\n")
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False)
+    service = create_app(settings, models=lambda: open_registry(settings))
+    uvicorn.run(service, host=settings.host, port=settings.port, log_config=None, access_log=False)
 
 
 def main() -> None:

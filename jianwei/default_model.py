@@ -11,6 +11,7 @@ from complaints.errors import InvalidInput
 
 if TYPE_CHECKING:
     from serving.settings import Settings
+    from training.registry import Registry
 
 NAME = "consumer"
 
@@ -46,6 +47,13 @@ def ensure_champion(settings: Settings) -> None:
     sys.stderr.write("first start: putting the model that comes with jianwei into the registry …\n")
     version = registry.register_bundle(Bundle.open(packaged_bundle()), "packaged")
     registry.promote(NAME, version, "first start")
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of a service, opened when it is first needed: importing mlflow takes seconds."""
+    from training.registry import Registry
+
+    return Registry(settings.tracking_uri, settings.artifacts)
 
 
 def bundle_for(settings: Settings, model: str | None, bundle: Path | None) -> Path:

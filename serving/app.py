@@ -19,12 +19,14 @@ from complaints.errors import JianweiError
 from serving.champion import Champion, Source
 from serving.gate import OPEN, Gate
 from serving.metrics import Metrics
+from serving.models import Opened
 from serving.policies import Policies
 from serving.problems import Problem, handle
-from serving.routes import alerts, corrections, health, predictions, reviews, risks, taxonomy
+from serving.routes import alerts, corrections, health, predictions, reviews, risks, shadow, taxonomy
 from serving.scopes import parse_key
 from serving.service import Service
 from serving.settings import Settings
+from serving.shadow import Shadow
 from serving.store.queries import Store
 from serving.workers import Workers
 
@@ -39,8 +41,10 @@ Every error is a problem document (RFC 9457). Text travels in bodies, never in U
 """
 
 
-def create_app(settings: Settings, predictor_source: Source | None = None) -> FastAPI:
+def create_app(settings: Settings, predictor_source: Source | None = None, models: Opened | None = None) -> FastAPI:
     """The service as an ASGI application; the registry's champion answers unless another source is given.
+
+    `models` opens the registry for those who promote and roll back; without it only the champion is followed.
 
     Nothing is opened before the application starts. Run it in one process a host: its threads use all cores.
     """
@@ -60,12 +64,15 @@ def create_app(settings: Settings, predictor_source: Source | None = None) -> Fa
         source = predictor_source if predictor_source is not None else Champion(settings, policies.control.policy)
         source.start()
         policies.start()
-        app.state.service = Service(settings, source, policies, store, salt, workers, metrics, threads)
+        busy = workers
+        beside = Shadow(source, store, settings.shadow_share, lambda: busy.depth > 0)
+        app.state.service = Service(settings, source, policies, store, salt, workers, metrics, threads, beside, models)
         try:
             yield
         finally:
             source.stop()
             policies.stop()
+            beside.close()
             workers.close()
             threads.shutdown()
             store.close()
@@ -77,6 +84,7 @@ def create_app(settings: Settings, predictor_source: Source | None = None) -> Fa
     app.include_router(reviews.router)
     app.include_router(corrections.router)
     app.include_router(taxonomy.router)
+    app.include_router(shadow.router)
     app.include_router(health.router)
     for error in (JianweiError, HTTPException, RequestValidationError):
         app.add_exception_handler(error, handle)

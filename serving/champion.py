@@ -25,7 +25,7 @@ from complaints.records import Complaint
 from complaints.risk import Policy
 from serving.settings import Settings
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
 # Seconds until a version that could not be loaded is fetched again; one that is whole would not change.
 RETRY = 60.0
 # Mlflow's own defaults try a dead server for minutes; here the next look comes in seconds anyway.
@@ -61,6 +61,9 @@ class Source(Protocol):
     def current(self) -> Snapshot:
         """The model that answers now; raises NotReady where there is none yet."""
 
+    def challenger(self) -> Snapshot | None:
+        """The model that answers in shadow; None where there is none."""
+
     def stop(self) -> None:
         """Stop watching."""
 
@@ -68,8 +71,9 @@ class Source(Protocol):
 class Fixed:
     """A source that always answers with one bundle: for demonstrations, and for tests."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, challenger: Snapshot | None = None) -> None:
         self._snapshot = snapshot
+        self._challenger = challenger
 
     def start(self) -> None:
         """Nothing: it is loaded."""
@@ -77,6 +81,10 @@ class Fixed:
     def current(self) -> Snapshot:
         """The one."""
         return self._snapshot
+
+    def challenger(self) -> Snapshot | None:
+        """The other, if one was given."""
+        return self._challenger
 
     def stop(self) -> None:
         """Nothing."""
@@ -91,7 +99,7 @@ class _Remembered(BaseModel):
 
 
 class Champion:
-    """The model under the alias `champion`, watched by a background thread.
+    """The model under the alias `champion`, and the one under `challenger`, watched by a background thread.
 
     Whatever goes wrong (registry dead, bundle damaged, policy unfit) is logged, and the model that served goes
     on serving.
@@ -102,7 +110,8 @@ class Champion:
         self._policy = policy
         self._note = settings.models / f"champion-{settings.model}.json"
         self._snapshot: Snapshot | None = None
-        self._refused: tuple[str, float] | None = None  # version, and when it may be tried again
+        self._challenger: Snapshot | None = None
+        self._refused: dict[str, tuple[str, float]] = {}  # alias -> version, and when it may be tried again
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
 
@@ -130,20 +139,47 @@ class Champion:
             )
         return snapshot
 
+    def challenger(self) -> Snapshot | None:
+        """The challenger as last loaded; None where there is none, or where no traffic is to be answered in shadow."""
+        return self._challenger
+
     def look(self) -> None:
         """Ask the registry once and load a new champion if there is one; raises RegistryError or BundleError."""
         name, served = self._settings.model, self._snapshot
         version = resolve(self._settings.tracking_uri, name, CHAMPION)
-        if served is not None and served.version == version:
+        loaded = self._load(CHAMPION, version, served)
+        if loaded is None:
             return
-        if self._refused is not None and self._refused[0] == version and time.monotonic() < self._refused[1]:
-            return
-        self._refused = version, time.monotonic() + RETRY
-        folder, version = fetch(self._settings.tracking_uri, name, version, self._settings.models)
-        self._snapshot = load(folder, self._policy, version=version, alias=CHAMPION, name=name)
-        self._refused = None
-        _write(self._note, _Remembered(version=version, folder=folder).model_dump_json())
+        self._snapshot = loaded
+        _write(self._note, _Remembered(version=version, folder=loaded.predictor.bundle.path).model_dump_json())
         log.info("champion_loaded", model=name, version=version, before=served.version if served else None)
+
+    def look_beside(self) -> None:
+        """The same for the challenger, which may also be gone; raises RegistryError or BundleError."""
+        name, beside = self._settings.model, self._challenger
+        if self._settings.shadow_share == 0:
+            return
+        version = challenger_of(self._settings.tracking_uri, name)
+        if version is None:
+            self._challenger = None
+            return
+        loaded = self._load(CHALLENGER, version, beside)
+        if loaded is not None:
+            self._challenger = loaded
+            log.info("challenger_loaded", model=name, version=version)
+
+    def _load(self, alias: str, version: str, present: Snapshot | None) -> Snapshot | None:
+        """Fetch and load a version; None where it is loaded already, or failed a short while ago."""
+        if present is not None and present.version == version:
+            return None
+        refused = self._refused.get(alias)
+        if refused is not None and refused[0] == version and time.monotonic() < refused[1]:
+            return None
+        self._refused[alias] = version, time.monotonic() + RETRY
+        folder, version = fetch(self._settings.tracking_uri, self._settings.model, version, self._settings.models)
+        loaded = load(folder, self._policy, version=version, alias=alias, name=self._settings.model)
+        self._refused.pop(alias, None)
+        return loaded
 
     def _recall(self) -> None:
         if self._note.exists():
@@ -153,16 +189,17 @@ class Champion:
             log.info("champion_remembered", model=name, version=note.version)
 
     def _watch(self) -> None:
-        said = None
+        said: dict[str, str] = {}
         while not self._stopped.is_set():
-            try:
-                self.look()
-                said = None
-            except Exception as error:  # a watcher that dies leaves the service on an old model unseen
-                problem = f"{type(error).__name__}: {error}"
-                if problem != said:  # once, not every few seconds for as long as a server is down
-                    log.error("champion_kept", model=self._settings.model, reason=problem)
-                said = problem
+            for event, look in (("champion_kept", self.look), ("challenger_kept", self.look_beside)):
+                try:
+                    look()
+                    said.pop(event, None)
+                except Exception as error:  # a watcher that dies leaves the service on an old model unseen
+                    problem = f"{type(error).__name__}: {error}"
+                    if problem != said.get(event):  # once, not every few seconds for as long as a server is down
+                        log.error(event, model=self._settings.model, reason=problem)
+                    said[event] = problem
             self._stopped.wait(self._settings.poll)
 
 
@@ -188,6 +225,14 @@ def resolve(tracking_uri: str, name: str, version_or_alias: str) -> str:
         return version_or_alias
     client = _client(tracking_uri)
     return _asked(lambda: str(client.get_model_version_by_alias(name, version_or_alias).version))
+
+
+def challenger_of(tracking_uri: str, name: str) -> str | None:
+    """The version that runs in shadow; None where there is none. Raises RegistryError where nobody can say."""
+    client = _client(tracking_uri)
+    registered = _asked(lambda: client.get_registered_model(name))
+    version = registered.aliases.get(CHALLENGER)
+    return None if version is None else str(version)
 
 
 def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> tuple[Path, str]:

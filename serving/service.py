@@ -14,10 +14,12 @@ from starlette.requests import Request
 from complaints.errors import Overloaded
 from serving.champion import Snapshot, Source
 from serving.metrics import Metrics
+from serving.models import Opened
 from serving.policies import Policies
 from serving.problems import CallerGone
 from serving.scopes import Forbidden, Scope
 from serving.settings import Settings
+from serving.shadow import Shadow
 from serving.store.queries import Store
 from serving.workers import Workers
 
@@ -28,7 +30,7 @@ Result = TypeVar("Result")
 class Service:
     """The parts of one application; `threads` are for the database, so that no query holds up the event loop.
 
-    `salt` is the key of customer hashes.
+    `salt` is the key of customer hashes; `models` opens the registry, None where the service was given none.
     """
 
     settings: Settings
@@ -39,6 +41,8 @@ class Service:
     workers: Workers
     metrics: Metrics
     threads: ThreadPoolExecutor
+    shadow: Shadow
+    models: Opened | None
 
     def model(self, request: Request) -> Snapshot:
         """The model for this request, noted for its line in the log; raises NotReady."""

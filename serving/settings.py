@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     workers: int = Field(max(1, os.cpu_count() or 1), ge=1, le=256, description="Encoder threads")
     queue: int = Field(256, ge=1, description="Texts that may wait; beyond that callers are told to come back")
     timeout: float = Field(3.0, gt=0, description="Seconds after which a single prediction is given up")
+    shadow_share: float = Field(
+        0.1, ge=0, le=1, description="Share of the traffic that a challenger answers in shadow; 0 loads none"
+    )
     poll: float = Field(5.0, gt=0, description="Seconds between looks at the champion alias")
 
     @field_validator("api_keys", "pilot_lines", mode="before")

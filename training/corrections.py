@@ -130,8 +130,10 @@ def mix(settled: Sequence[Settled], counts: Counter[str], parts: Parts, settings
     mixed.audit = [settled[i].example for i in free if settled[i].audit]
     mixed.counts["texts like an audited one"] = sum(own[i] in audited and not settled[i].audit for i in free)
     rest = [i for i in free if own[i] not in audited]
-    cut = len(rest) - round(settings.newest * len(rest))
-    older = {own[i] for i in rest[:cut]}
+    trained = {_text(one) for one in parts.train}  # which cannot measure any more
+    fresh = [i for i in rest if _text(settled[i].example) not in trained]
+    cut = len(fresh) - round(settings.newest * len(fresh))
+    older = {own[i] for i in (*fresh[:cut], *(set(rest) - set(fresh)))}
     mixed.newest = [settled[i].example for i in rest if own[i] not in older]
     mixed.corrected = [
         replace(settled[i].example, split="train", repeat=settings.repeat) for i in rest if own[i] in older

@@ -216,6 +216,8 @@ async def _save(
     for outcome in outcomes:
         service.metrics.decisions(outcome.stored.heads)
         service.metrics.risk(outcome.risk.level, outcome.arm)
+    for one, outcome in zip(done, outcomes, strict=bool(outcomes)):  # none for an answer that was stored before
+        service.shadow.offer(outcome.stored.id, one.assessment.reading.complaint)
     return sent
 
 

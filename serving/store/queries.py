@@ -21,6 +21,7 @@ from serving.store.review_quality import Quality
 from serving.store.review_queue import Entry, Queue, enqueue
 from serving.store.review_words import Words
 from serving.store.risks import Risks
+from serving.store.shadows import Shadows
 from serving.store.tables import assessments, prediction_heads, predictions
 
 __all__ = ["Draft", "Key", "Outcome", "Store", "StoreError", "Stored", "new_id"]
@@ -55,7 +56,7 @@ class Outcome:
     arm: str
 
 
-class Store(Queue, Words, Cases, Quality, People, Risks):
+class Store(Queue, Words, Cases, Quality, People, Shadows, Risks):
     """Answers written before they are given, what became of them, and what people said of them."""
 
     def save(self, rows: Sequence[Stored], answer: str, key: Key | None = None) -> str:

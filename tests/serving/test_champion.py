@@ -202,3 +202,31 @@ def test_load_refuses_what_cannot_answer(make_bundle: Any, tmp_path: Path) -> No
     make_bundle(tmp_path / "b", damage=True)
     with pytest.raises(BundleError):
         load(tmp_path / "b", Policy.load(), version="1", alias=None)
+
+
+def test_the_challenger_is_followed_beside_the_champion(
+    registry: Registry, champion: Champion, make_bundle: Any, wait_until: Any
+) -> None:
+    versions = [registry.register("bundle", favour=i) for i in range(3)]
+    damaged = registry.register("bundle", damage=True)
+    registry.crown(versions[0])
+    champion.start()
+    wait_until(lambda: champion._snapshot is not None)
+    assert champion.challenger() is None
+
+    def challenge(version: str) -> None:
+        registry.client.set_registered_model_alias(registry.name, "challenger", version)
+
+    challenge(versions[1])
+    wait_until(lambda: champion.challenger() is not None)
+    beside = champion.challenger()
+    assert beside is not None
+    assert (beside.version, beside.alias) == (versions[1], "challenger")
+    challenge(damaged)
+    time.sleep(0.5)
+    assert champion.challenger() is beside  # the one before goes on
+    registry.crown(versions[2])
+    wait_until(lambda: champion.current().version == versions[2])
+    registry.client.delete_registered_model_alias(registry.name, "challenger")
+    wait_until(lambda: champion.challenger() is None)
+    assert champion.current().version == versions[2]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -15,11 +18,15 @@ from nbclient import NotebookClient
 from typer.testing import CliRunner, Result
 
 from complaints.bundle import Bundle
+from complaints.corrections import write_corrections
 from complaints.examples import TEXTS, VECTORS
 from complaints.predictor import read_calibration
+from complaints.records import Correction
 from jianwei.cli import app
 
 Command = Callable[..., Result]
+WORDS = ["退款", "货款", "退钱", "换货"]
+HAPPENED = ["拖了很久不到账", "被店家扣下了", "让我再等一个月", "一直没有动静", "说好了又变卦"]
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +185,73 @@ def test_training_goes_on_from_a_bundle(trained: Path, jianwei: Command, labelle
     assert "SVM  champion" in said
 
 
+WORSE = """
+name: mine
+taxonomy: mine.yaml
+sources:
+  - {{file: {file}, text: 内容, heads: {{topic: 主题, mood: 情绪}}, show: true}}
+fit: {{epochs: 25, patience: 25, learning_rate: 0.003, head_learning_rate: 0.01, batch_rows: 16}}
+gate: {{fewest: 5, head_margin: 0.9, slower: 5}}
+"""
+
+
+def correction(number: int, text: str, label: str) -> Correction:
+    return Correction(
+        id=f"cor_{number:04d}", prediction_id=f"pred_{number}", text=text, head="topic", label=label, predicted="物流",
+        decision="suggest", confidence=0.4, kind="explicit", actor="质检一组", model_name="mine", model_version="1",
+        taxonomy_version="1", given_at=datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=number),
+    )  # fmt: skip
+
+
+def test_a_candidate_that_is_worse_on_one_class_is_refused(
+    trained: Path, jianwei: Command, labelled_rows: list[dict[str, str]], labelled_file: Path, home: Path
+) -> None:
+    """People call every refund a delivery: the model that believes them never says refund again."""
+    refunds = [row["内容"] for row in labelled_rows if row["主题"] == "退款"]
+    write_corrections(home / "wrong.jsonl", [correction(i, text, "物流") for i, text in enumerate(refunds)])
+    (home / "worse.yaml").write_text(WORSE.format(file=labelled_file), encoding="utf-8")
+    result = jianwei("train", home / "worse.yaml", "--corrections", home / "wrong.jsonl", "--promote", ok=False)
+    assert result.exit_code == 1
+    assert "gate: refused" in result.output
+    version = re.findall(r"registered: mine version (\d+); champion is still 1", result.output)[0]
+    for said in (result.output, str(jianwei("models", "promote", "mine", version, ok=False).exception)):
+        assert re.search(r"topic 退款 \(退款\): recall fell from [01]\.\d{3} to 0\.000 on \d+ rows \(test\)", said)
+        assert "topic 质量" not in said
+    assert "reason" in str(jianwei("models", "promote", "mine", version, "--force", ok=False).exception)
+    shown = jianwei("models", "compare", "mine", version).output
+    assert "gate: refused" in shown
+    assert re.search(r"test +topic +退款 +\d+ +recall", shown)
+    assert "refused" in jianwei("models", "list", "mine").output
+    jianwei("models", "challenge", "mine", version)
+    assert "challenger" in jianwei("models", "list", "mine").output
+    jianwei("models", "challenge", "mine")
+    assert "challenger" not in jianwei("models", "list", "mine").output
+
+
+def test_corrections_are_learned_from_where_the_champion_stands(trained: Path, jianwei: Command, home: Path) -> None:
+    texts = [f"{word}{what}，{i}号" for i, (word, what) in enumerate(itertools.product(WORDS, HAPPENED))]
+    write_corrections(home / "new.jsonl", [correction(i, text, "退款") for i, text in enumerate(texts)])
+    said = jianwei("train", "--warm-start", "champion", "--data", home / "new.jsonl", "--name", "mine").output
+    version = re.findall(r"registered: mine version (\d+)", said)[0]
+    assert re.search(r"gate: (passed|refused)", said)
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    run = client.get_run(client.get_model_version("mine", version).run_id)
+    assert run.data.params["base"].startswith("mine (from ")
+    assert run.data.tags["jianwei.warm"] == "True"
+    assert run.data.metrics["test/topic/macro_f1"] > 0.6  # not forgotten
+    counts = json.loads(Path(client.download_artifacts(run.info.run_id, "corrections.json", str(home))).read_text())
+    assert counts["texts settled"] == counts["texts trained on"] + counts["texts held out, newest"] == len(texts)
+    assert counts["texts held out, newest"] > 0
+    again = jianwei("train", "--warm-start", version, "--data", home / "new.jsonl", "--name", "mine", ok=False)
+    assert again.exit_code == 0, again.exception  # its own recipe was kept with it
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["train"], "either a recipe or --data"),
+        (["train", "--warm-start", "champion", "--name", "mine"], "a warm start learns corrections: say --data"),
+        (["train", "--warm-start", "champion", "--name", "mine", "--data", "/nowhere.jsonl"], "nowhere.jsonl"),
         (["train", "--data", "{file}", "--taxonomy", "consumer", "--head", "topic=主题"], "none of them in --head"),
         (
             ["train", "--data", "{file}", "--taxonomy", "{taxonomy}", "--head", "topic=没有", "--text", "内容"],

@@ -1,0 +1,362 @@
+"""The loop as a story: a model meets topics it was never shown, analysts answer, it learns: make story
+
+    start model ─> complaints of unseen topics arrive ─> 100 reviews a day, by the queue's order or at random
+        ^                                                            │ people's words (an oracle's, all four heads)
+        └── promoted if the gate lets it <── retrained each week <── mixed by training/corrections.py
+
+The default model has read texts of all topics that the project has labels for, so it cannot play the one that has
+not: the start model is made here in the same way from some sources, and the stream comes from others. With the real
+texts at hand (--datasets) it knows shopping reviews and meets financial and citizens' complaints; without them it
+knows the written complaints of retail and durables and meets those of finance, telecom, travel and public services.
+
+Everything between text and label is the product's: what a correction is and which become training rows, probe,
+calibration, decisions, risk, the queue's order, comparison and gate. Only the encoder is not bent: weekly fine-tuning
+for two orders would take hours, so its vectors are computed once and the heads are learned on them, as every training
+run begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from complaints.bundle import Length
+from complaints.concentration import fingerprint
+from complaints.decision import Calibration, decide, probabilities
+from complaints.encoder import Encoded
+from complaints.predictor import Reading, assess_reading, whole
+from complaints.priority import Waiting, expected_cost, queue_order
+from complaints.records import Complaint, Context, Correction, HeadPrediction
+from complaints.risk import Policy
+from complaints.taxonomy import Taxonomy
+from complaints.text import clean
+from jianwei.default_model import packaged_base
+from training.batches import encode
+from training.calibrate import calibrate_head
+from training.compare import compare
+from training.corrections import mix, settle
+from training.evaluate import evaluate
+from training.fit import predict_logits
+from training.gate import judge
+from training.model import TriageModel, load_base, targets
+from training.probe import pooled_states, probe
+from training.recipe import Recipe
+from training.sources import Example, read_sources
+from training.splits import Parts, near_duplicate_groups
+
+HERE = Path(__file__).parent
+REAL = {"known": ("shopping_reviews",), "unseen": ("finance_complaints", "citizen_messages", "citizen_message_likes")}
+WRITTEN = {"known": ("retail", "durables"), "unseen": ("finance", "telecom", "travel", "public")}
+STREAM, KNOWN, TEST = 3_000, 1_500, 2_000
+ARRIVALS, REVIEWS, DAYS_A_WEEK = 300, 100, 5
+# As the store does it (serving/store/review_order.py): the dearest cases are spread, and so many reviewed ones count.
+SPREAD_OVER, RECENT = 300, 50
+START = datetime(2026, 6, 1, 1, tzinfo=UTC)
+Rows = npt.NDArray[np.int64]
+
+
+class Stored(nn.Module):
+    """An encoder that was run before: token i stands for text i, whose state is known."""
+
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("states", states, persistent=False)
+
+    def set_attn_implementation(self, _: str) -> None:
+        """Nothing: it attends to nothing."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:  # noqa: ARG002
+        """(B, T) numbers of texts -> their states."""
+        return SimpleNamespace(last_hidden_state=self.states[input_ids])
+
+
+@dataclass
+class World:
+    """All texts with their labels, and what the untrained encoder makes of them; parts are numbers of texts."""
+
+    taxonomy: Taxonomy
+    recipe: Recipe
+    examples: list[Example]
+    states: Tensor
+    stream: list[int]
+    test: list[int]
+    known: Parts
+
+    def __post_init__(self) -> None:
+        self.place = {whole(one.complaint): i for i, one in enumerate(self.examples)}
+        self.cleaned = [clean(whole(one.complaint)) for one in self.examples]
+        self.vectors = nn.functional.normalize(self.states, dim=1).numpy()
+        self.prints = [fingerprint(c.text, v) for c, v in zip(self.cleaned, self.vectors, strict=True)]
+        self.policy = Policy.load()
+
+
+def read_world(datasets: Path, seed: int) -> tuple[str, World]:
+    """The texts of one telling, and what it is told with."""
+    taxonomy = Taxonomy.load("consumer")
+    real = all((datasets / f"{name}.parquet").exists() for names in REAL.values() for name in names)
+    recipe, names = ("consumer-real", REAL) if real else ("consumer-written", WRITTEN)
+    chosen = Recipe.load(HERE / f"{recipe}.yaml")
+    wanted = {*names["known"], *names["unseen"]}
+    sources = tuple(one for one in chosen.sources if Path(one.file).stem in wanted)
+    chosen = chosen.model_copy(update={"sources": sources})
+    found = read_sources(chosen, taxonomy, [HERE, datasets]).examples
+    groups = near_duplicate_groups([whole(one.complaint) for one in found], chosen.split.near_duplicate)
+    found = list(dict(zip(groups, found, strict=True)).values())  # one of each group
+    draw = random.Random(seed)  # noqa: S311 - an order, no secret
+    draw.shuffle(found)
+    known = [one for one in found if one.source in names["known"]]
+    unseen = [one for one in found if one.source in names["unseen"]]
+    own = {part: [one for one in known if one.split == part] for part in ("train", "calibration", "test")}
+    if real:  # few of the annotated rows are test rows; none of these has trained the start model
+        test, stream = unseen[:TEST], unseen[TEST : TEST + STREAM]
+    else:
+        test = [one for one in unseen if one.split == "test"]
+        stream = [one for one in unseen if one.split != "test"][:STREAM]
+    parts = Parts(own["train"][:KNOWN], own["calibration"], own["test"], 0, 0)
+    examples = [*parts.train, *parts.calibration, *parts.test, *stream, *test]
+    first = len(examples) - len(test) - len(stream)
+    places = list(range(first, first + len(stream))), list(range(first + len(stream), len(examples)))
+    return recipe, World(taxonomy, chosen, examples, _states(examples, taxonomy, chosen), *places, parts)
+
+
+def _states(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> Tensor:
+    """(N, H) states of the encoder that comes with the package, untrained; kept between runs."""
+    name = hashlib.sha256("\n".join(whole(one.complaint) for one in examples).encode()).hexdigest()[:16]
+    kept = Path("var") / "story" / f"{name}.npy"
+    if kept.exists():
+        return torch.from_numpy(np.load(kept))
+    base = load_base("packaged", packaged_base())
+    model = TriageModel(base.encoder, base.hidden, taxonomy, 0.0)
+    length = Length(max_tokens=recipe.fit.max_tokens, tail=recipe.fit.max_tokens // 4)
+    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    states = pooled_states(model, encode(examples, base, taxonomy, length), recipe.fit, pad)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    np.save(kept, states)
+    return torch.from_numpy(states)
+
+
+class Reader:
+    """A model of the story, with what `compare` and the queue ask of a predictor."""
+
+    def __init__(self, world: World, train: Sequence[Example]) -> None:
+        self.world, self.taxonomy, fit = world, world.taxonomy, world.recipe.fit
+        torch.manual_seed(fit.seed)
+        model = TriageModel(Stored(world.states), world.states.shape[1], self.taxonomy, 0.0)
+        probe(model, self.taxonomy, [_row(world, one) for one in train], fit, 0)
+        every = [_row(world, one) for one in world.examples]
+        logits = predict_logits(model, every, fit, 0).numpy()
+        edges = np.cumsum([0, *self.taxonomy.sizes.values()])
+        self.logits = {name: logits[:, edges[i] : edges[i + 1]] for i, name in enumerate(self.taxonomy.heads)}
+        places = [world.place[whole(one.complaint)] for one in world.known.calibration]
+        heads = {}
+        for name, head in self.taxonomy.heads.items():
+            truth = np.array([head.ids.index(world.examples[i].labels[name]) for i in places], dtype=np.int64)
+            heads[name] = calibrate_head(head, self.logits[name][places], truth, world.recipe.promise)
+        self.calibration = Calibration(heads=heads)
+
+    def decided(self, places: Sequence[int]) -> list[dict[str, HeadPrediction]]:
+        """What would be done with texts."""
+        rows = list(places)
+        encoded = Encoded(
+            {name: values[rows] for name, values in self.logits.items()},
+            self.world.vectors[rows],
+            np.zeros(len(rows), dtype=np.bool_),
+        )
+        return decide(self.taxonomy, self.calibration, encoded, [self.world.cleaned[i] for i in rows], top_k=1)
+
+    def predict(self, complaints: Sequence[Complaint], *, top_k: int = 1) -> list[SimpleNamespace]:  # noqa: ARG002
+        """As Predictor.predict, without risk."""
+        return [SimpleNamespace(heads=one) for one in self.decided([self.world.place[whole(c)] for c in complaints])]
+
+    def costs(self, places: Sequence[int]) -> dict[int, float]:
+        """What is to be expected of acting on each unseen, by its decisions and its level of risk."""
+        found, policy = {}, self.world.policy
+        head = policy.propagation.head
+        for place, heads in zip(places, self.decided(places), strict=True):
+            spread = probabilities(self.logits[head][place : place + 1], self.calibration.heads[head].temperature)[0]
+            spreads = {head: dict(zip(self.taxonomy.heads[head].ids, map(float, spread), strict=True))}
+            one = self.world.examples[place].complaint
+            reading = Reading(
+                one,
+                self.world.cleaned[place],
+                heads,
+                spreads,
+                self.world.vectors[place],
+                None,
+                0,  # type: ignore[arg-type]
+            )
+            found[place] = expected_cost(heads, assess_reading(policy, reading, Context()).level)
+        return found
+
+    def macro_f1(self, places: Sequence[int]) -> dict[str, float]:
+        """Head -> macro-F1 on texts."""
+        results = evaluate(self, [self.world.examples[i] for i in places], quiet=True)  # type: ignore[arg-type]
+        return {name: one.metrics(self.taxonomy.heads[name])["macro_f1"] for name, one in results.items()}
+
+
+def _row(world: World, example: Example) -> SimpleNamespace:
+    """A row as training/batches.py makes them, of one token: the text's number."""
+    labels = targets(world.taxonomy, example.labels)
+    return SimpleNamespace(ids=[world.place[whole(example.complaint)]], admissible=labels)
+
+
+def choose(
+    order: str, reader: Reader, waiting: list[int], costs: dict[int, float], before: list[int], draw: random.Random
+) -> list[int]:
+    """The reviews of one day."""
+    if order == "random":
+        return draw.sample(waiting, min(REVIEWS, len(waiting)))
+    world = reader.world
+    dear = sorted(waiting, key=lambda i: -costs[i])[:SPREAD_OVER]
+    cases = [Waiting(str(i), costs[i], world.prints[i]) for i in dear]
+    return [int(one) for one in queue_order(cases, REVIEWS, [world.prints[i] for i in before[-RECENT:]])]
+
+
+def told(world: World, place: int, heads: dict[str, HeadPrediction], number: int, at: datetime) -> list[Correction]:
+    """The oracle's words on one case, accepted heads included."""
+    example = world.examples[place]
+    return [
+        Correction(
+            id=f"cor_{number:06d}_{head}", prediction_id=f"pred_{place}", text=example.complaint.text,
+            title=example.complaint.title, head=head, label=example.labels[head], predicted=one.label,
+            decision=one.decision, confidence=one.confidence, kind="explicit", actor="oracle", given_at=at,
+            model_name="story", model_version="0", taxonomy_version=world.taxonomy.version,
+        )
+        for head, one in heads.items()
+    ]  # fmt: skip
+
+
+def tell(world: World, order: str, seed: int, start: Reader) -> list[dict[str, object]]:
+    """One telling: a point a week, with the labels spent so far and the macro-F1 on unseen topics."""
+    draw, champion = random.Random(seed), start  # noqa: S311
+    stream = draw.sample(world.stream, len(world.stream))
+    words: list[Correction] = []
+    reviewed: list[int] = []
+    points: list[dict[str, object]] = [_point(order, seed, 0, start, world, promoted=True, reasons=[])]
+    costs: dict[int, float] = {}
+    day = 0
+    while len(reviewed) < len(stream):
+        arrived = stream[: ARRIVALS * (day + 1)]
+        done = set(reviewed)
+        waiting = [i for i in arrived if i not in done]
+        if order != "random":
+            costs |= champion.costs([i for i in waiting if i not in costs])
+        today = choose(order, champion, waiting, costs, reviewed, draw)
+        for place, heads in zip(today, champion.decided(today), strict=True):
+            words += told(world, place, heads, len(words), START + timedelta(days=day, seconds=len(words)))
+        reviewed += today
+        day += 1
+        if day % DAYS_A_WEEK and len(reviewed) < len(stream):
+            continue
+        settled, counts = settle(words, world.taxonomy)
+        mixed = mix(settled, counts, world.known, world.recipe.corrections, world.recipe.split.near_duplicate)
+        candidate = Reader(world, mixed.parts.train)
+        sets = {"test": world.known.test, "newest": mixed.newest}
+        changes = {where: compare(candidate, champion, rows) for where, rows in sets.items()}  # type: ignore[arg-type]
+        verdict = judge(changes, 1.0, 1.0, world.recipe.gate)
+        if verdict.passed:
+            champion, costs = candidate, {}
+        reasons = [str(one) for one in verdict.reasons]
+        points.append(_point(order, seed, len(reviewed), champion, world, promoted=verdict.passed, reasons=reasons))
+    return points
+
+
+def _point(
+    order: str, seed: int, labels: int, reader: Reader, world: World, *, promoted: bool, reasons: list[str]
+) -> dict[str, object]:
+    point = {"order": order, "seed": seed, "labels": labels, "promoted": promoted, "reasons": reasons}
+    point |= {"macro_f1": reader.macro_f1(world.test)}
+    old = [world.place[whole(one.complaint)] for one in world.known.test]
+    point |= {"known_macro_f1": reader.macro_f1(old) if old else {}}
+    sys.stderr.write(f"{json.dumps(point, ensure_ascii=False)}\n")
+    return point
+
+
+def mean_curve(points: Sequence[dict[str, object]], order: str, head: str | None) -> dict[int, float]:
+    """Labels spent -> macro-F1, the mean of seeds; of one head, or of all."""
+    curve: dict[int, list[float]] = {}
+    for one in points:
+        if one["order"] == order:
+            scores: dict[str, float] = one["macro_f1"]  # type: ignore[assignment]
+            curve.setdefault(int(one["labels"]), []).append(  # type: ignore[call-overload]
+                scores[head] if head is not None else float(np.mean(list(scores.values())))
+            )
+    return {labels: float(np.mean(values)) for labels, values in sorted(curve.items())}
+
+
+def summary(points: Sequence[dict[str, object]], heads: Sequence[str]) -> str:
+    """The curves, and with how many labels the queue reaches what random order ends with."""
+    lines = []
+    for head in (None, *heads):
+        queue, chance = (mean_curve(points, order, head) for order in ("queue", "random"))
+        spent, final = list(chance)[-1], list(chance.values())[-1]
+        needed = next((labels for labels, score in queue.items() if score >= final), None)
+        share = f"{needed} labels, {needed / spent:.0%} of {spent}" if needed is not None else "never"
+        lines.append(
+            f"{head or 'mean of heads'}: random ends at {final:.4f}; the queue's order reaches it with {share}"
+        )
+        lines += [
+            f"  {labels:>5}  queue {queue.get(labels, float('nan')):.4f}  random {chance[labels]:.4f}"
+            for labels in chance
+        ]
+    return "\n".join(lines)
+
+
+def draw_curves(points: Sequence[dict[str, object]]) -> Figure:
+    """Macro-F1 on unseen topics against labels spent."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for order, colour in (("queue", "tab:blue"), ("random", "tab:gray")):
+        curve = mean_curve(points, order, None)
+        axes.plot(list(curve), list(curve.values()), marker="o", color=colour, label=f"{order} order")
+    final = list(mean_curve(points, "random", None).values())[-1]
+    axes.axhline(final, color="tab:gray", linestyle=":", label="random order's end")
+    axes.set(xlabel="reviews", ylabel="macro-F1 on unseen topics, mean of heads")
+    axes.legend()
+    return figure
+
+
+def main() -> None:
+    """Tell the story with both orders, and write points and picture to the folder given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"), help="folder of the real texts")
+    parser.add_argument("--seeds", type=int, default=1, help="tellings of each order")
+    parser.add_argument("-o", "--output", type=Path, default=Path("var/story"), help="folder for points and picture")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    points: list[dict[str, object]] = []
+    for seed in range(1, options.seeds + 1):
+        told_with, world = read_world(options.datasets, seed)
+        start = Reader(world, world.known.train)
+        for order in ("queue", "random"):
+            points += tell(world, order, seed, start)
+    options.output.mkdir(parents=True, exist_ok=True)
+    found = {"recipe": told_with, "seeds": options.seeds, "seconds": round(time.perf_counter() - began)}
+    (options.output / "story.json").write_text(
+        json.dumps(found | {"points": points}, ensure_ascii=False, indent=1), encoding="utf-8"
+    )
+    draw_curves(points).savefig(options.output / "story.png", dpi=120)
+    sys.stdout.write(
+        f"{told_with}: {len(world.stream)} complaints of unseen topics, {len(world.test)} test rows, "
+        f"{options.seeds} seed(s), {found['seconds']} s\n"
+    )
+    sys.stdout.write(summary(points, list(world.taxonomy.heads)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

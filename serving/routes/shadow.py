@@ -1,0 +1,79 @@
+"""How the challenger's answers differ from those that were given."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from serving.problems import documented
+from serving.service import InService, needs
+
+router = APIRouter(prefix="/v1", tags=["model"])
+
+
+class AgreementOut(BaseModel):
+    """One head on all traffic that the challenger answered in shadow."""
+
+    head: str
+    answers: int = Field(description="Predictions that both answered")
+    same: int = Field(description="Of them with the same label")
+    auto: int = Field(description="That were decided alone by the model that answered")
+    shadow_auto: int = Field(description="That the challenger would decide alone")
+
+
+class DisagreementOut(BaseModel):
+    """One answer, and what the challenger would have said."""
+
+    prediction_id: str
+    at: datetime
+    head: str
+    label: str
+    decision: str
+    confidence: float
+    shadow_label: str
+    shadow_decision: str
+    shadow_confidence: float
+
+
+class ShadowOut(BaseModel):
+    """A version in shadow; `version` is null where none has answered yet."""
+
+    name: str
+    version: str | None
+    heads: list[AgreementOut]
+    disagreements: list[DisagreementOut]
+
+
+@router.get(
+    "/shadow",
+    summary="The challenger beside the model that answers",
+    dependencies=[needs("review", "admin")],
+    responses=documented(401, 403, 422, 500, 503),
+)
+async def shadow(
+    service: InService,
+    version: Annotated[
+        str | None, Query(pattern="^[0-9]{1,9}$", description="The challenger, or the last one, where not given")
+    ] = None,
+    head: Annotated[str | None, Query(max_length=120, description="Disagreements of this head alone")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Disagreements, at most so many")] = 50,
+) -> ShadowOut:
+    """How often it says the same, and where it does not, the newest first. Nothing of this was told to callers."""
+    return await service.stored(lambda: _told(service, version, head, limit))
+
+
+def _told(service: InService, version: str | None, head: str | None, limit: int) -> ShadowOut:
+    name, challenger = service.settings.model, service.source.challenger()
+    which = version or (challenger.version if challenger is not None else service.store.newest_shadow(name))
+    if which is None or (head is not None and "\0" in head):  # PostgreSQL refuses U+0000, and no head has it
+        return ShadowOut(name=name, version=which, heads=[], disagreements=[])
+    return ShadowOut(
+        name=name,
+        version=which,
+        heads=[AgreementOut(**asdict(one)) for one in service.store.shadow_agreement(name, which)],
+        disagreements=[DisagreementOut(**asdict(one)) for one in service.store.disagreements(name, which, head, limit)],
+    )
