@@ -98,6 +98,12 @@ def _share(auto: tuple[int, int]) -> dict[str, float | None]:
     return {"rows": auto[0], "right": round(auto[1] / auto[0], DECIMALS) if auto[0] else None}
 
 
+def same_labels(one: Predictor, other: Predictor) -> bool:
+    """Whether two models answer the same questions with the same labels."""
+    left, right = ({name: head.ids for name, head in p.taxonomy.heads.items()} for p in (one, other))
+    return left == right
+
+
 def compare(candidate: Predictor, champion: Predictor, examples: Sequence[Example]) -> dict[str, HeadChange]:
     """Head -> how the candidate differs on `examples`; heads that only one of them has, or no row, are absent.
 
@@ -111,7 +117,13 @@ def compare(candidate: Predictor, champion: Predictor, examples: Sequence[Exampl
     ]
     if not any(example.labels for example in known):
         return {}
-    after, before = evaluate(candidate, known, quiet=True), evaluate(champion, known, quiet=True)
+    return changes(candidate, evaluate(candidate, known, quiet=True), evaluate(champion, known, quiet=True))
+
+
+def changes(
+    candidate: Predictor, after: Mapping[str, HeadResult], before: Mapping[str, HeadResult]
+) -> dict[str, HeadChange]:
+    """The same of results that are at hand, of the same rows."""
     return {
         name: compare_head(
             candidate.taxonomy.heads[name],

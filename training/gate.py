@@ -103,10 +103,18 @@ class Verdict:
 
 
 def weigh(
-    candidate: Predictor, champion: Predictor, sets: Mapping[str, Sequence[Example]], gate: Gate
+    candidate: Predictor,
+    champion: Predictor,
+    sets: Mapping[str, Sequence[Example]],
+    gate: Gate,
+    measured: Mapping[str, dict[str, HeadChange]] | None = None,
 ) -> tuple[Verdict, dict[str, Any]]:
-    """Measure both on every set of rows (test, newest, audit) and judge; the verdict, and all numbers for JSON."""
-    changes = {where: compare(candidate, champion, rows) for where, rows in sets.items() if rows}
+    """Measure both on every set of rows (test, newest, audit) and judge; the verdict, and all numbers for JSON.
+
+    `measured` holds the changes of sets that were measured before.
+    """
+    known = measured or {}
+    changes = {where: known.get(where) or compare(candidate, champion, rows) for where, rows in sets.items() if rows}
     timed = next((rows for rows in sets.values() if rows), [])
     speed = speed_ratio(candidate, champion, timed) if timed else 1.0
     size = size_of(candidate) / size_of(champion)

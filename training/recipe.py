@@ -109,7 +109,7 @@ class Mixing(_Data):
     )
     repeat: int = Field(2, ge=1, description="Times that a corrected text is read an epoch")
     replay: float = Field(
-        6.0, ge=0, description="Warm start: old rows read for each corrected one, so that nothing is forgotten"
+        4.0, ge=0, description="Warm start: old rows read for each corrected one, so that nothing is forgotten"
     )
 
 

@@ -15,7 +15,6 @@ import random
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +41,7 @@ from training.audit import audit
 from training.augment import again
 from training.baseline import baseline
 from training.batches import Encoded, encode
+from training.compare import HeadChange, changes, same_labels
 from training.corrections import Mixed, mix, settle
 from training.evaluate import HeadResult, evaluate, report
 from training.fit import fit_model
@@ -50,7 +50,7 @@ from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
 from training.registry import COMPARISON, RECIPE, Registry, gate_tags
-from training.sources import Example, read_sources
+from training.sources import read_sources
 from training.splits import Parts, split
 from training.warm import SHOWN, gentle, inherit, rehearsal
 
@@ -131,8 +131,11 @@ def train(
             results = evaluate(predictor, measured)
             found = report(predictor, results, measured) | audit(predictor, measured)
             anchors = {} if warm else baseline(taxonomy, parts.train, measured)  # it takes longer than a warm start
-            rival = _rival(champion, taxonomy, parts.test)
-            verdict, comparison = _weigh(predictor, champion, mixed, recipe)
+            rival = tested = None
+            if champion is not None and parts.test and same_labels(predictor, champion):
+                before = evaluate(champion, parts.test)
+                rival, tested = report(champion, before, parts.test), {"test": changes(predictor, results, before)}
+            verdict, comparison = _weigh(predictor, champion, mixed, recipe, tested)
             page = write_page(predictor, results, measured, found, anchors)
             predictor.close()
             bundle = finish(output, made, found, anchors, parts)
@@ -181,20 +184,16 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
 
 
 def _weigh(
-    predictor: Predictor, champion: Predictor | None, mixed: Mixed, recipe: Recipe
+    predictor: Predictor,
+    champion: Predictor | None,
+    mixed: Mixed,
+    recipe: Recipe,
+    tested: dict[str, dict[str, HeadChange]] | None,
 ) -> tuple[Verdict | None, dict[str, Any] | None]:
     if champion is None:
         return None, None
     sets = {"test": mixed.parts.test, "newest": mixed.newest, "audit": mixed.audit}
-    return weigh(predictor, champion, sets, recipe.gate)
-
-
-def _rival(champion: Predictor | None, taxonomy: Taxonomy, test: Sequence[Example]) -> dict[str, Any] | None:
-    if champion is None or not test:
-        return None
-    if {n: h.ids for n, h in champion.taxonomy.heads.items()} != {n: h.ids for n, h in taxonomy.heads.items()}:
-        return None
-    return report(champion, evaluate(champion, test), test)
+    return weigh(predictor, champion, sets, recipe.gate, tested)
 
 
 def code_version() -> str:
