@@ -9,8 +9,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import opencc
 
@@ -123,12 +124,56 @@ def mask(text: str) -> str:
     Identity numbers must pass their check digit (GB 11643) and bank cards Luhn's; service numbers such as
     400-…, 95588 and 12315 stay. Names and addresses are not found by patterns and stay too.
     """
-    text = _EMAIL.sub("<邮箱>", text)
-    text = _ID_CARD.sub(lambda found: "<证件号>" if _id_card(found[0]) else found[0], text)
-    text = _CARD.sub(lambda found: "<卡号>" if _luhn(found[0]) else found[0], text)
-    text = _MOBILE.sub("<手机号>", text)
-    text = _LANDLINE.sub("<电话>", text)
-    return _PLATE.sub("<车牌>", text)
+    for pattern, name, genuine in _personal():
+        text = pattern.sub(name if genuine is None else partial(_replaced, name, genuine), text)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A masked text, and where each of its characters stood before: (first, one past the last) in the raw text.
+
+    All characters of a mask come from the whole number that it stands for.
+    """
+
+    text: str
+    origins: tuple[tuple[int, int], ...]
+
+
+def masked(raw: str) -> Masked:
+    """What `mask` makes of a text, with the way back to the places in it."""
+    text, origins = raw, [(i, i + 1) for i in range(len(raw))]
+    for pattern, name, genuine in _personal():
+        pieces: list[str] = []
+        places: list[tuple[int, int]] = []
+        last = 0
+        for found in pattern.finditer(text):
+            if genuine is not None and not genuine(found[0]):
+                continue
+            whole = (origins[found.start()][0], origins[found.end() - 1][1])
+            pieces += text[last : found.start()], name
+            places += [*origins[last : found.start()], *(whole for _ in name)]
+            last = found.end()
+        if last:
+            text, origins = "".join([*pieces, text[last:]]), [*places, *origins[last:]]
+    return Masked(text, tuple(origins))
+
+
+@cache
+def _personal() -> tuple[tuple[re.Pattern[str], str, Callable[[str], bool] | None], ...]:
+    """Patterns in the order in which they are applied, what stands for what they find, and what else must hold."""
+    return (
+        (_EMAIL, "<邮箱>", None),
+        (_ID_CARD, "<证件号>", _id_card),
+        (_CARD, "<卡号>", _luhn),
+        (_MOBILE, "<手机号>", None),
+        (_LANDLINE, "<电话>", None),
+        (_PLATE, "<车牌>", None),
+    )
+
+
+def _replaced(name: str, genuine: Callable[[str], bool], found: re.Match[str]) -> str:
+    return name if genuine(found[0]) else found[0]
 
 
 def _id_card(number: str) -> bool:

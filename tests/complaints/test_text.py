@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from complaints.text import CUT_MARK, MAX_CHARS, clean, mask
+from complaints.text import CUT_MARK, MAX_CHARS, clean, mask, masked
 
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, version 15).
 IGNORABLE = [
@@ -297,3 +297,25 @@ def test_masks_do_not_make_a_text_chinese(raw: str) -> None:
 
 def test_japanese_with_many_kanji_is_not_chinese() -> None:
     assert not clean("商品が破損していたので返金を希望します").chinese
+
+
+# ---- masks, and the way back
+
+
+@settings(max_examples=150, deadline=None)
+@given(pieces)
+@example("13800138000和11010519491231002X，车京A12345，a@b.com")
+def test_masked_is_mask_with_origins_that_cover_the_raw_text_in_order(raw: str) -> None:
+    found = masked(raw)
+    assert found.text == mask(raw)
+    assert len(found.origins) == len(found.text)
+    covered = list(dict.fromkeys(found.origins))  # the characters of one mask share theirs
+    assert [i for start, end in covered for i in range(start, end)] == list(range(len(raw)))
+
+
+def test_a_mask_leads_back_to_the_number_it_stands_for() -> None:
+    raw = "打13800138000没人接"
+    found = masked(raw)
+    at = found.text.index("<手机号>")
+    assert {raw[start:end] for start, end in found.origins[at : at + 5]} == {"13800138000"}
+    assert raw[slice(*found.origins[found.text.index("没")])] == "没"

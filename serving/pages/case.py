@@ -1,0 +1,388 @@
+"""Reviewing cases, one after another, by keyboard: 1-9 choose, Enter accept, S skip, Z undo.
+
+The case after this one is fetched, leased and read by the model while this one is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from html import escape
+
+from nicegui import background_tasks, context, events, ui
+from starlette.requests import Request
+
+from complaints.errors import Conflict, NotFound
+
+from serving.pages import case_parts as parts
+from serving.pages.choices import MOST, open_heads
+from serving.pages.desk import LEASE, Desk
+from serving.pages.filters import budget, parse
+from serving.pages.shell import button, frame, guarded, place, say, words_of
+from serving.pages.view import OUTCOMES, CaseView
+from serving.store.review_order import Filters
+
+# Nobody has read a case after this many seconds: an Enter that comes sooner was meant for the case before.
+UNREAD = 0.35
+# Seconds between looks at the lease; it is prolonged while somebody works on the page.
+LOOK = 20.0
+# After so many seconds without a key or a click nobody works on it: the case goes back to the queue in time.
+AWAY = 300.0
+
+# Which page of this process shows which person's case: a page that is closed gives back only what no newer page has,
+# for a reload closes the old page after the new one has taken its case over.
+_shown: dict[tuple[str, str], CasePage] = {}
+
+
+@place("/case")
+async def work(request: Request) -> None:
+    """The next case of the queue, and the next, and the next."""
+    desk = frame(request, "/review/", "审核")
+    query = dict(request.query_params)
+    page = CasePage(desk, parse(query, desk.today(datetime.now(UTC))), budget(query))
+    await page.start()
+
+
+@place("/case/{prediction_id}")
+async def one(request: Request, prediction_id: str) -> None:
+    """One case that was asked for."""
+    desk = frame(request, "/review/", "案件")
+    page = CasePage(desk, Filters(), budget({}))
+    await page.start(prediction_id)
+
+
+class CasePage:
+    """One browser page: the case shown, what was picked on it so far, and the one that is ready behind it."""
+
+    def __init__(self, desk: Desk, filters: Filters, budget: int) -> None:
+        self._desk, self._filters, self._budget = desk, filters, budget
+        self._view: CaseView | None = None
+        self._picked: dict[str, str] = {}
+        self._head = ""
+        self._note = ""
+        self._ahead: asyncio.Task[CaseView | None] | None = None
+        self._shown_at = self._touched_at = time.monotonic()
+        self._busy = False
+        self._works = True
+        self._client = context.client
+
+    async def start(self, prediction_id: str | None = None) -> None:
+        """Fetch the first case and draw the page."""
+        try:
+            view = await (self._first() if prediction_id is None else self._asked_for(prediction_id))
+        except Exception as error:
+            with ui.element("div").classes("page"):
+                ui.html(_unopened(words_of(error)), sanitize=False)
+            return
+        self._body = ui.element("div")
+        self._foot = ui.element("div").classes("foot")
+        ui.keyboard(guarded(self._key), ignore=["input", "select", "textarea"], repeating=False)
+        self._dialogs()
+        context.client.on_delete(self._leave)
+        await self._show(view)
+        ui.timer(LOOK, guarded(self._keep), immediate=False)
+
+    async def _first(self) -> CaseView | None:
+        """What the person had before a reload or a crash, else the next of the queue."""
+        name = self._desk.person.name
+        if self._filters == Filters():
+            for lease in await self._desk.held():
+                if (name, lease.prediction_id) not in _shown or _shown[name, lease.prediction_id].gone:
+                    return await self._desk.open(lease.prediction_id, lease=True)
+        return await self._desk.claim(self._filters)
+
+    async def _asked_for(self, prediction_id: str) -> CaseView:
+        """A case by its id: to work on where it waits and nobody else has it, else to look at."""
+        try:
+            return await self._desk.open(prediction_id, lease=True)
+        except Conflict:
+            self._works = False
+            return await self._desk.open(prediction_id, lease=False)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the browser has closed the page, or lost it."""
+        return self._client.is_deleted or not self._client.has_socket_connection
+
+    # ---- drawing
+
+    async def _show(self, view: CaseView | None) -> None:
+        self._forget()
+        self._view, self._picked, self._note = view, {}, ""
+        if view is None:
+            progress = await self._desk.progress()
+            self._body.clear()
+            self._foot.set_visibility(False)
+            with self._body.classes(replace="page"):
+                ui.html(_nothing(progress.mine), sanitize=False)
+            return
+        _shown[self._desk.person.name, view.id] = self
+        progress = await self._desk.saw(view)
+        self._head = open_heads(view.heads)[0]
+        self._body.clear()
+        self._foot.set_visibility(True)
+        with self._body.classes(replace="case"):
+            self._draw(view)
+        self._foot.clear()
+        with self._foot, ui.element("div"):
+            self._draw_foot(view, progress.done)
+        ui.run_javascript("window.scrollTo(0, 0)")
+        self._shown_at = time.monotonic()
+        if self._works and self._ahead is None:
+            self._ahead = background_tasks.create(self._fetch(), name="next case")
+
+    def _forget(self) -> None:
+        """The case shown is no longer this page's."""
+        if self._view is not None and _shown.get((self._desk.person.name, self._view.id)) is self:
+            del _shown[self._desk.person.name, self._view.id]
+
+    def _draw(self, view: CaseView) -> None:
+        now = datetime.now(UTC)
+        with ui.element("div").classes("stack"):
+            with ui.element("div").classes("card order-1"):
+                ui.html(parts.meta(view, now), sanitize=False)
+                self._text = ui.html(parts.text(view), sanitize=False).classes("complaint")
+                ui.html(parts.legend(view), sanitize=False).classes("legend")
+            ui.html(parts.risk(view, now), sanitize=False).classes("card order-3")
+            with ui.element("div").classes("two order-3"):
+                ui.html(
+                    parts.nearby("这位客户的其他投诉", view.others, now, "没有，或没有客户编号。"), sanitize=False
+                ).classes("card")
+                ui.html(
+                    parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。"), sanitize=False
+                ).classes("card")
+                ui.html(parts.similar(view), sanitize=False).classes("card")
+                ui.html(parts.history(view.history, now), sanitize=False).classes("card")
+        with ui.element("div").classes("side order-2"):
+            self._answers = ui.element("div").classes("card answers order-2")
+        self._draw_answers()
+
+    def _draw_answers(self) -> None:
+        view = self._view
+        if view is None:
+            return
+        at = list(view.taxonomy.heads).index(self._head)
+        self._text.classes(replace=f"complaint show-{at}")
+        self._answers.clear()
+        with self._answers:
+            for name in view.heads:
+                here = name == self._head
+                with ui.element("div").classes(f"answer{' here' if here else ''}") as block:
+                    ui.html(parts.answer_top(view, name, self._picked.get(name)), sanitize=False)
+                    if here:
+                        self._draw_choices(view, name)
+                    else:
+                        block.on("click", guarded(lambda name=name: self._look_at(name)))
+
+    def _draw_choices(self, view: CaseView, name: str) -> None:
+        said = view.heads[name]
+        ui.html(parts.why(said), sanitize=False)
+        chosen = self._picked.get(name, said.label)
+        for key, one in enumerate(parts.rows(view, name, self._picked.get(name)), 1):
+            row = ui.html(parts.choice_row(key, one, said.threshold), sanitize=False)
+            row.classes(f"choice{' on' if one.label == chosen else ''}{' in' if one.likely else ''}")
+            row.on("click", guarded(lambda label=one.label: self._pick(label)))
+        if len(view.taxonomy.heads[name].names) > MOST:
+            more = ui.html("<kbd>0</kbd><span>其他标签…</span>", sanitize=False).classes("choice more")
+            more.on("click", guarded(self._ask_label))
+
+    def _draw_foot(self, view: CaseView, done: int) -> None:
+        if self._works:
+            button("确认", "Enter", "btn main", self._accept)
+            button("跳过", "S", "btn", self._skip)
+            button("撤销", "Z", "btn", self._undo)
+            button("备注", "N", "btn quiet", self._ask_note)
+        else:
+            why = "已审核过" if view.done else "不在您的队列里，只能查看"
+            ui.html(f'<span class="soft">{why}</span> <a class="btn" href="/review/">回到队列</a>', sanitize=False)
+        ui.element("div").classes("grow")
+        if self._desk.may("unmask") and not view.unmasked:
+            button("显示号码", "", "btn quiet hide-small", self._unmask)
+        until = f'<span data-until="{view.until.isoformat()}"></span>' if view.until else ""
+        ui.html(
+            f'<div class="state">{until}<span>今日已审 <b>{done}</b> / {self._budget}</span>'
+            f'<span class="muted hide-small">模型 {escape(view.model)}</span></div>',
+            sanitize=False,
+        )
+
+    # ---- keys
+
+    async def _key(self, event: events.KeyEventArguments) -> None:
+        modified = event.modifiers.ctrl or event.modifiers.alt or event.modifiers.meta
+        if not event.action.keydown or modified or self._view is None or self._any_dialog_open():
+            return
+        self._touched_at = time.monotonic()
+        key = event.key
+        if key.number is not None:
+            await self._number(key.number)
+        elif key.enter:
+            await self._accept()
+        elif key.arrow_down or key.arrow_up or key.name in {"j", "k", "J", "K"}:
+            self._move(1 if key.arrow_down or key.name in {"j", "J"} else -1)
+        elif (deed := {"s": self._skip, "z": self._undo, "n": self._ask_note}.get(key.name.lower())) is not None:
+            await deed()
+
+    async def _number(self, number: int) -> None:
+        assert self._view is not None  # noqa: S101  the only caller has looked
+        if number == 0:
+            await self._ask_label()
+            return
+        rows = parts.rows(self._view, self._head, self._picked.get(self._head))
+        if number <= len(rows):
+            self._pick(rows[number - 1].label)
+
+    def _pick(self, label: str) -> None:
+        """Choose a label, and go on to the next question that waits."""
+        view = self._view
+        if view is None:
+            return
+        self._touched_at = time.monotonic()
+        self._picked[self._head] = label
+        waiting = [name for name in open_heads(view.heads) if name not in self._picked]
+        if waiting:
+            order = list(view.heads)
+            after = [name for name in waiting if order.index(name) > order.index(self._head)]
+            self._head = (after or waiting)[0]
+        self._draw_answers()
+
+    def _look_at(self, head: str) -> None:
+        self._head = head
+        self._draw_answers()
+
+    def _move(self, step: int) -> None:
+        if self._view is not None:
+            order = list(self._view.heads)
+            self._look_at(order[(order.index(self._head) + step) % len(order)])
+
+    # ---- deeds
+
+    async def _accept(self) -> None:
+        view = self._view
+        if view is None or self._busy or not self._works or time.monotonic() - self._shown_at < UNREAD:
+            return
+        self._busy = True
+        try:
+            await self._desk.decide(view, self._picked, self._note or None)
+            await self._next()
+        finally:
+            self._busy = False
+
+    async def _skip(self) -> None:
+        view = self._view
+        if view is None or self._busy or not self._works:
+            return
+        self._busy = True
+        try:
+            await self._desk.skip(view)
+            await self._next()
+        finally:
+            self._busy = False
+
+    async def _undo(self) -> None:
+        if self._busy or not self._works:
+            return
+        self._busy = True
+        try:
+            undone = await self._desk.undo()
+            put_back = self._view
+            await self._show(undone.view)
+            say(f"已撤销上一个决定（{OUTCOMES[undone.decided.outcome]}），请重新审核", "good")
+            if put_back is not None and put_back.id != undone.view.id:
+                await self._desk.release([put_back.id])
+        finally:
+            self._busy = False
+
+    async def _next(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        found = await ahead if ahead is not None else None
+        await self._show(found if found is not None else await self._desk.claim(self._filters))
+
+    async def _fetch(self) -> CaseView | None:
+        try:
+            return await self._desk.claim(self._filters)
+        except Exception:  # it is asked for again, and then told, when it is needed
+            return None
+
+    async def _keep(self) -> None:
+        """Prolong the lease while somebody works here."""
+        view = self._view
+        if view is None or view.until is None or time.monotonic() - self._touched_at > AWAY:
+            return
+        until = await self._desk.keep([one for one in (view, self._ready()) if one is not None])
+        if until is not None:
+            ui.run_javascript(
+                f'document.querySelectorAll("[data-until]").forEach(e => e.dataset.until = "{until.isoformat()}")'
+            )
+
+    def _ready(self) -> CaseView | None:
+        """The case behind this one, where it is there."""
+        ahead = self._ahead
+        return ahead.result() if ahead is not None and ahead.done() and not ahead.cancelled() else None
+
+    async def _leave(self) -> None:
+        """The browser is gone: what it held goes back, unless a newer page has it."""
+        ahead, name = self._ready(), self._desk.person.name
+        if self._ahead is not None:
+            self._ahead.cancel()
+        held = [one.id for one in (self._view, ahead) if one is not None and one.until is not None]
+        given = [one for one in held if _shown.get((name, one), self) is self]
+        self._forget()
+        if given:
+            await self._desk.release(given)
+
+    # ---- dialogs
+
+    def _dialogs(self) -> None:
+        with ui.dialog() as self._labels, ui.element("div").classes("card"):
+            ui.html("<h2>选择其他标签</h2>", sanitize=False)
+            self._label = ui.select({}, with_input=True).props("outlined dense options-dense autofocus")
+            self._label.style("width: 340px").on_value_change(guarded(self._label_picked))
+        with ui.dialog() as self._notes, ui.element("div").classes("card"):
+            ui.html("<h2>备注（随这次决定保存）</h2>", sanitize=False)
+            self._note_field = ui.textarea().props("outlined autofocus maxlength=2000").style("width: 420px")
+            self._note_field.on("keydown.enter.exact.prevent", guarded(self._note_written))
+            ui.html('<p class="muted small">回车保存，Shift + 回车换行，Esc 放弃</p>', sanitize=False)
+
+    def _any_dialog_open(self) -> bool:
+        return bool(self._labels.value or self._notes.value)
+
+    async def _ask_label(self) -> None:
+        if self._view is not None:
+            self._label.set_options(dict(self._view.taxonomy.heads[self._head].names), value=None)
+            self._labels.open()
+
+    def _label_picked(self, event: events.ValueChangeEventArguments) -> None:
+        if event.value is not None and self._labels.value:
+            self._labels.close()
+            self._pick(event.value)
+
+    async def _ask_note(self) -> None:
+        self._note_field.value = self._note
+        self._notes.open()
+
+    def _note_written(self) -> None:
+        self._note = (self._note_field.value or "").strip()
+        self._notes.close()
+        say("备注会随这次决定保存" if self._note else "没有备注")
+
+    async def _unmask(self) -> None:
+        if self._view is not None:
+            shown = await self._desk.unmask(self._view)
+            self._view = shown
+            self._text.set_content(parts.text(shown))
+
+
+def _unopened(words: str) -> str:
+    return (
+        f'<div class="card empty"><b>打不开这个案件</b><p>{escape(words)}</p>'
+        '<p style="margin-top:14px"><a class="btn" href="/review/">回到队列</a></p></div>'
+    )
+
+
+def _nothing(done: int) -> str:
+    return (
+        '<div class="card empty"><b>没有等待审核的案件</b>'
+        f"<p>今天您已审核 {done} 件。新案件进来后会出现在队列里；也可以放宽筛选条件。</p>"
+        '<p style="margin-top:14px"><a class="btn" href="/review/">回到队列</a></p></div>'
+    )

@@ -1,0 +1,194 @@
+"""The parts of a case that are only looked at, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from html import escape
+
+from complaints.records import HeadPrediction, Risk
+from complaints.taxonomy import Head
+from serving.pages.choices import Choice, choices
+from serving.pages.marks import Mark, marked, plain
+from serving.pages.view import CaseView, Event, Nearby
+from serving.pages.words import DECISIONS, DIMENSIONS, LEVELS, REASONS, SEVERITIES, channel, clock, due, percent
+
+
+def level_tag(level: str, prefix: str = "") -> str:
+    """A level of risk as a coloured sign."""
+    return f'<span class="level {escape(level)}">{prefix}{LEVELS.get(level, escape(level))}</span>'
+
+
+def meta(view: CaseView, now: datetime) -> str:
+    """Ticket, channel, product, customer: one line."""
+    one = view.complaint
+    parts = [level_tag(view.level, "风险 ")]
+    if one.ticket_id:
+        parts.append(f"<span>工单 <b>{escape(one.ticket_id)}</b></span>")
+    parts.append(f"<span>{escape(channel(one.channel))}</span>")
+    parts += [f"<span>{escape(value)}</span>" for value in (one.product, one.region, one.business_line) if value]
+    parts.append(f"<span>{clock(view.received_at, now)}</span>")
+    if one.customer.vip:
+        parts.append('<span class="tag mine">重要客户</span>')
+    if one.customer.followers:
+        parts.append(f"<span>粉丝 {one.customer.followers:,}</span>")
+    if one.public:
+        parts.append('<span class="tag review">已公开</span>')
+    if view.alike_before:
+        parts.append(f'<span class="late">同一客户第 {view.alike_before + 1} 次投诉此事</span>')
+    if view.burst:
+        parts.append(f'<span class="late">同类集中出现 {view.burst} 件</span>')
+    if "truncated" in view.warnings:
+        parts.append('<span class="tag suggest">过长：模型只读了首尾</span>')
+    return f'<div class="meta">{"".join(parts)}</div>'
+
+
+def text(view: CaseView) -> str:
+    """Title and text, with what speaks for each answer and what raises the risk."""
+    order = list(view.taxonomy.heads)
+    marks = [
+        Mark(one.start, one.end, f"ev-{order.index(one.head)}", f"{_title(view, one.head)}的依据，占 {one.weight:.0%}")
+        for one in view.evidence
+        if one.head in order
+    ]
+    by_field = {"text": marks, "title": list[Mark]()}
+    for note in view.risk.reasons:
+        if note.field is not None and note.start is not None and note.end is not None:
+            by_field[note.field].append(Mark(note.start, note.end, "rk", note.detail))
+    title = ""
+    if view.complaint.title:
+        title = f'<b class="title">{marked(view.complaint.title, by_field["title"], hide=not view.unmasked)}</b>'
+    return title + marked(view.complaint.text, by_field["text"], hide=not view.unmasked)
+
+
+def legend(view: CaseView) -> str:
+    """Which colour marks what."""
+    order = list(view.taxonomy.heads)
+    marked_heads = dict.fromkeys(one.head for one in view.evidence if one.head in order)
+    parts = [f'<span class="ev-{order.index(name)}">{_title(view, name)}</span>' for name in marked_heads]
+    if any(note.start is not None for note in view.risk.reasons):
+        parts.append('<span class="rk">风险用语</span>')
+    return f"<span>标记：</span>{''.join(parts)}" if parts else ""
+
+
+def answer_top(view: CaseView, name: str, picked: str | None) -> str:
+    """A question in one line: what the model said, or what was picked instead."""
+    said, head = view.heads[name], view.taxonomy.heads[name]
+    label = picked or said.label
+    changed = label != said.label
+    shown = escape(head.names.get(label, label))
+    before = f"<s>{escape(said.name)}</s>" if changed else ""
+    sure = "" if changed else f'<span class="soft small">{percent(said.confidence)}</span>'
+    return (
+        f'<div class="top"><span class="q">{escape(head.name)}</span>'
+        f'<span class="a{" changed" if changed else ""}">{shown}{before}</span>{sure}'
+        f'<span class="tag {said.decision}">{"已改" if changed else DECISIONS[said.decision]}</span></div>'
+    )
+
+
+def why(said: HeadPrediction) -> str:
+    """Why the model does not act alone, in one line; empty where it does."""
+    parts = []
+    if said.reason is not None:
+        parts.append(REASONS.get(said.reason, said.reason))
+    if said.decision != "auto":
+        parts.append("从未达到自动的把握" if said.threshold is None else f"自动须达 {percent(said.threshold)}")
+    return f'<div class="why">{"，".join(parts)}</div>' if parts else ""
+
+
+def choice_row(key: int, one: Choice, threshold: float | None) -> str:
+    """One choice: its key, name, confidence, and where the threshold lies."""
+    share = one.confidence or 0.0
+    tick = f'<u style="left:{threshold:.1%}" title="自动须达 {percent(threshold)}"></u>' if threshold is not None else ""
+    parent, _, leaf = one.name.rpartition("/")
+    name = f"{escape(leaf)}<small>{escape(parent)}</small>" if parent else escape(one.name)
+    return (
+        f'<kbd>{key}</kbd><span class="name" title="{escape(one.name)}">{name}</span>'
+        f'<span class="meter"><b style="width:{share:.1%}"></b>{tick}</span>'
+        f'<span class="p">{percent(share, 0 if share >= 0.1 else 1) if one.confidence is not None else "—"}</span>'
+    )
+
+
+def rows(view: CaseView, name: str, picked: str | None) -> list[Choice]:
+    """The choices of one question as they stand on the page."""
+    return choices(view.taxonomy.heads[name], view.heads[name], picked)
+
+
+def risk(view: CaseView, now: datetime) -> str:
+    """Level, matrix, propagation, reasons, deadlines."""
+    one = view.risk
+    spread = one.propagation
+    terms = []
+    for name, moment in (("首次答复", one.respond_by), ("办结", one.resolve_by)):
+        if moment is not None:
+            words, over = due(moment, now)
+            terms.append(f'<span>{name} <b class="{"late" if over else ""}">{words}</b></span>')
+    decided = "（已由人确定）" if view.level != one.level else ""
+    facts = "".join(
+        f'<div class="fact"><span>{word}{level_tag(getattr(one.matrix, key))}</span>'
+        f'<p title="{escape(one.criteria.get(key, ""))}">{escape(one.criteria.get(key, ""))}</p></div>'
+        for key, word in DIMENSIONS.items()
+    )
+    return (
+        f"<h2>风险与时限</h2>"
+        f'<div class="risk-line"><span>建议等级 {level_tag(one.level)} {SEVERITIES[one.severity]}{decided}</span>'
+        f'<span title="八成可能在 {spread.interval[0]:g} 到 {spread.interval[1]:g} 之间">传播指数 <b>{spread.index:g}</b>'
+        f'<span class="muted"> / 10（{spread.interval[0]:g}–{spread.interval[1]:g}）</span></span>{"".join(terms)}</div>'
+        f'<div class="facts">{facts}</div>{_reasons(one)}'
+    )
+
+
+def _reasons(one: Risk) -> str:
+    told = dict.fromkeys(
+        note.detail for note in one.reasons if not note.code.startswith(("matrix_", "score")) and note.detail
+    )
+    return f'<div class="reasons">{"".join(f"<span class=tag>{escape(detail)}</span>" for detail in told)}</div>'
+
+
+def nearby(title: str, ones: Iterable[Nearby], now: datetime, nothing: str) -> str:
+    """Other cases in a list."""
+    lines = "".join(
+        f'<li>{level_tag(one.level)}<span class="grow"><a href="/review/case/{escape(one.id)}" target="_blank">'
+        f'{escape(one.text)}</a><br><span class="muted small">{escape(one.label)} · {clock(one.at, now)}'
+        f"{' · ' + escape(one.note) if one.note else ''}</span></span></li>"
+        for one in ones
+    )
+    return f"<h2>{title}</h2>" + (f'<ul class="list">{lines}</ul>' if lines else f'<p class="muted">{nothing}</p>')
+
+
+def similar(view: CaseView) -> str:
+    """The nearest examples that the model learnt from."""
+    lines = []
+    for one in view.similar:
+        names = [
+            _leaf(view.taxonomy.heads[head].names.get(label, label))
+            for head, label in one.labels.items()
+            if head in view.taxonomy.heads
+        ]
+        lines.append(
+            f'<li><span class="tag">{one.similarity:.2f}</span><span class="grow">{escape(plain(one.text, 120))}<br>'
+            f'<span class="muted small">{escape(" · ".join(names))}</span></span></li>'
+        )
+    return (
+        "<h2>训练样例中最像的</h2>"
+        + (f'<ul class="list">{"".join(lines)}</ul>' if lines else '<p class="muted">这个模型不带样例。</p>')
+    )
+
+
+def history(events: Iterable[Event], now: datetime) -> str:
+    """What was done with the case."""
+    lines = "".join(
+        f'<li><span class="muted nowrap">{clock(one.at, now)}</span><span class="nowrap">{escape(one.actor)}</span>'
+        f'<span class="grow">{escape(one.what)}</span></li>'
+        for one in events
+    )
+    return "<h2>经过</h2>" + (f'<ul class="list">{lines}</ul>' if lines else '<p class="muted">还没有人处理过。</p>')
+
+
+def _title(view: CaseView, head: str) -> str:
+    found: Head | None = view.taxonomy.heads.get(head)
+    return escape(found.name) if found is not None else escape(head)
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("/")[2]

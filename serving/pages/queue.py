@@ -1,0 +1,219 @@
+"""The queue: what waits for a person, the dearest first, as far as today's budget goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from html import escape
+
+import orjson
+from nicegui import events, ui
+from starlette.requests import Request
+
+from complaints.taxonomy import Taxonomy
+from serving.assessing import owner_head
+from serving.pages import filters as asked
+from serving.pages.case_parts import level_tag
+from serving.pages.desk import Desk
+from serving.pages.marks import plain
+from serving.pages.shell import button, frame, guarded, place, words_of
+from serving.pages.words import CHANNELS, LEVELS, REASONS, channel, clock
+from serving.store.review_order import HIGH_RISK, Filters, Queued
+from serving.store.review_queue import Page, Progress
+
+# Lines on one page.
+LINES = 40
+SNIPPET = 120
+
+
+@place("/")
+async def queue(request: Request) -> None:
+    """What waits."""
+    desk = frame(request, "/review/", "队列")
+    await QueuePage(desk, dict(request.query_params)).start()
+
+
+class QueuePage:
+    """One browser page: filters, and the lines that fit them."""
+
+    def __init__(self, desk: Desk, query: dict[str, str]) -> None:
+        self._desk, self._query = desk, query
+        self._taxonomy = desk.service.source.current().predictor.taxonomy
+        self._offset = 0
+
+    async def start(self) -> None:
+        """Draw the page."""
+        with ui.element("div").classes("page"):
+            self._head = ui.element("div").classes("head-row")
+            with ui.element("div").classes("filters"):
+                self._draw_filters()
+            self._list = ui.element("div")
+        ui.keyboard(guarded(self._key), ignore=["input", "select", "textarea"], repeating=False)
+        await self._refresh()
+
+    def _filters(self) -> Filters:
+        return asked.parse(self._query, self._desk.today(datetime.now(UTC)))
+
+    async def _refresh(self) -> None:
+        progress = await self._desk.progress()
+        try:
+            page, fault = await self._desk.queue(self._filters(), LINES, self._offset), ""
+        except Exception as error:
+            page, fault = Page((), 0), words_of(error)
+        budget = asked.budget(self._query)
+        self._head.clear()
+        with self._head:
+            self._draw_head(progress, page, budget)
+        self._list.clear()
+        with self._list:
+            if fault or not page.items:
+                ui.html(_empty(fault, bool(asked.address("", self._query))), sanitize=False)
+                return
+            left = max(0, budget - progress.done)
+            table = _table(page.items, self._taxonomy, left - self._offset, self._desk.person.name)
+            ui.html(table, sanitize=False).classes("scroll")
+            self._draw_pager(page)
+
+    def _draw_head(self, progress: Progress, page: Page, budget: int) -> None:
+        done = progress.done
+        ui.html(
+            f'<h1>待审队列</h1><span class="budget"><i><b style="width:{min(1.0, done / budget):.0%}"></b></i>'
+            f"<span>今日已审 <b>{done}</b> / {budget}，其中我 {progress.mine} 件</span></span>",
+            sanitize=False,
+        ).classes("grow title-row")
+        ui.html(f'<span class="soft">每日预算</span>', sanitize=False).classes("hide-small")
+        number = ui.input(value=str(budget)).props('outlined dense inputmode="numeric" aria-label="每日预算"')
+        number.classes("hide-small").style("width:76px")
+        number.on("keydown.enter", guarded(lambda: self._set("budget", number.value)))
+        if page.waiting:
+            button("开始审核", "Enter", "btn main", self._begin)
+
+    def _draw_filters(self) -> None:
+        taxonomy, query = self._taxonomy, self._query
+        search = ui.input(placeholder="搜索投诉内容，至少两个字", value=query.get("text", "")).classes("wide")
+        search.props('outlined dense clearable aria-label="搜索"')
+        search.on("keydown.enter", guarded(lambda: self._set("text", search.value or "")))
+        search.on("clear", guarded(lambda: self._set("text", "")))
+        heads = {name: head.name for name, head in taxonomy.heads.items()}
+        self._choose("head", "待审问题", heads)
+        self._label = self._choose("label", "标签", self._labels())
+        self._choose("level", "风险等级", LEVELS)
+        owner = owner_head(self._desk.service.policies.control.policy)
+        if owner in taxonomy.heads:
+            self._choose("department", taxonomy.heads[owner].name, taxonomy.heads[owner].names)
+        self._choose("channel", "渠道", CHANNELS)
+        self._choose("days", "时间", asked.PERIODS)
+        self._choose("reason", "原因", {HIGH_RISK: "风险高", **REASONS})
+        self._version()
+
+    def _version(self) -> None:
+        current = self._desk.service.source.current().version
+        versions = {str(v): f"模型 {v}" for v in range(int(current), 0, -1)} if current.isdigit() else {current: current}
+        self._choose("model_version", "模型版本", dict(list(versions.items())[:20]))
+
+    def _labels(self) -> dict[str, str]:
+        head = self._taxonomy.heads.get(self._query.get("head", ""))
+        return dict(head.names) if head is not None else {}
+
+    def _choose(self, name: str, title: str, options: dict[str, str]) -> ui.select:
+        value = self._query.get(name)
+        field = ui.select(options, label=None, value=value if value in options else None, clearable=True)
+        field.props(f'outlined dense options-dense aria-label="{title}"').classes(f"field-{name}")
+        with field.add_slot("prepend"):
+            ui.html(title, sanitize=False).classes("field-name")
+        field.on_value_change(guarded(lambda event: self._changed(name, event)))
+        return field
+
+    async def _changed(self, name: str, event: events.ValueChangeEventArguments) -> None:
+        await self._set(name, event.value or "")
+
+    async def _set(self, name: str, value: str) -> None:
+        if self._query.get(name, "") == value:
+            return
+        self._query[name] = value
+        if name == "head":
+            self._query["label"] = ""
+            self._label.set_options(self._labels(), value=None)
+        self._offset = 0
+        here = json.dumps(asked.address("/review/", self._query))
+        ui.run_javascript(f"history.replaceState(null, '', {here})")
+        await self._refresh()
+
+    def _draw_pager(self, page: Page) -> None:
+        first, last = self._offset + 1, self._offset + len(page.items)
+        with ui.element("div").classes("pager"):
+            ui.html(f"第 {first}–{last} 件，共 {page.waiting} 件等待", sanitize=False)
+            with ui.element("div"):
+                button("上一页", "", f"btn{'' if self._offset else ' off'}", lambda: self._turn(-LINES))
+                button("下一页", "", f"btn{'' if last < page.waiting else ' off'}", lambda: self._turn(LINES))
+
+    async def _turn(self, by: int) -> None:
+        self._offset = max(0, self._offset + by)
+        await self._refresh()
+        ui.run_javascript("window.scrollTo(0, 0)")
+
+    def _begin(self) -> None:
+        here = json.dumps(asked.address("/review/case", self._query))
+        ui.run_javascript(f"location.href = {here}")
+
+    async def _key(self, event: events.KeyEventArguments) -> None:
+        if event.action.keydown and event.key.enter:
+            self._begin()
+
+
+def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str) -> str:
+    """The lines; after `within` of them the day's budget ends."""
+    now = datetime.now(UTC)
+    dearest = max((one.priority for one in items), default=1.0) or 1.0
+    heads = list(taxonomy.heads)[:2]
+    titles = "".join(f"<th>{escape(taxonomy.heads[name].name)}</th>" for name in heads)
+    lines = []
+    for at, one in enumerate(items):
+        if at == max(0, within):
+            lines.append(f'<tr class="budget-end"><td colspan="{4 + len(heads)}">今日预算到此为止，以下可留待明日</td></tr>')
+        lines.append(_line(one, taxonomy, heads, one.priority / dearest, now, me))
+    return (
+        f'<table class="table"><thead><tr><th>风险</th><th>投诉</th>{titles}<th title="不经审核就照办，预计造成的代价">'
+        f"预计代价</th><th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _line(one: Queued, taxonomy: Taxonomy, heads: Sequence[str], share: float, now: datetime, me: str) -> str:
+    sent = orjson.loads(one.request)
+    words = f"{sent['title']}。{sent['text']}" if sent.get("title") else sent["text"]
+    sub = [one.ticket_id or "", channel(one.channel), sent.get("product") or "", clock(one.at, now)]
+    labels = "".join(f"<td>{_label(taxonomy, head, one.labels.get(head))}</td>" for head in heads)
+    return (
+        f'<tr><td>{level_tag(one.level)}</td><td class="text"><a href="/review/case/{escape(one.prediction_id)}">'
+        f'{escape(plain(words, SNIPPET))}</a><div class="sub">{escape(" · ".join(filter(None, sub)))}</div></td>'
+        f'{labels}<td><span class="cost"><i><b style="width:{share:.0%}"></b></i>{one.priority:.1f}</span></td>'
+        f"<td>{_holder(one, now, me)}</td></tr>"
+    )
+
+
+def _label(taxonomy: Taxonomy, head: str, label: str | None) -> str:
+    if label is None:
+        return '<span class="muted">—</span>'
+    parent, _, leaf = taxonomy.heads[head].names.get(label, label).rpartition("/")
+    above = f'<div class="sub">{escape(parent)}</div>' if parent else ""
+    return f"{escape(leaf)}{above}"
+
+
+def _holder(one: Queued, now: datetime, me: str) -> str:
+    if one.lease_actor is None or one.lease_until is None or one.lease_until <= now - timedelta(seconds=1):
+        return ""
+    if one.lease_actor == me:
+        return '<span class="tag mine">我在审</span>'
+    return f'<span class="tag" title="{escape(one.lease_actor)} 正在审核">{escape(one.lease_actor)}</span>'
+
+
+def _empty(fault: str, narrowed: bool) -> str:
+    if fault:
+        return f'<div class="card empty"><b>没有查询</b>{escape(fault)}</div>'
+    if narrowed:
+        return (
+            '<div class="card empty"><b>没有符合条件的案件</b>放宽条件，或'
+            '<a href="/review/">清除全部条件</a>。</div>'
+        )
+    return '<div class="card empty"><b>队列是空的</b>没有案件在等人审核。新的投诉进来后，把握不足或风险高的会出现在这里。</div>'

@@ -1,0 +1,128 @@
+"""The frame around every page: who is signed in, where one can go, and what is said when something fails."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from html import escape
+from typing import Any
+
+import structlog
+from nicegui import ui
+from starlette.requests import Request
+
+from complaints.errors import Conflict, InvalidInput, JianweiError, NotFound, NotReady, Overloaded, RegistryError
+from serving.access import Forbidden, Right, SignInRefused
+from serving.pages.desk import Desk
+from serving.pages.sign_in import DOOR
+from serving.pages.words import ROLES
+from serving.store.database import StoreError
+from serving.store.review_queue import Leased
+from serving.store.risks import AlreadyDecided
+
+# Where one can go, what it is called, and the right that it needs.
+PLACES: tuple[tuple[str, str, Right], ...] = (
+    ("/review/", "队列", "review"),
+    ("/review/quality", "质量", "quality"),
+    ("/review/models", "模型", "quality"),
+    ("/review/people", "人员", "users"),
+    ("/review/log", "日志", "log"),
+)
+
+# Seconds a page may take until something is shown; a machine that is busy with a file of complaints is slow.
+PATIENCE = 20.0
+
+_HEAD = (
+    '<link rel="stylesheet" href="/review/assets/review.css"><script src="/review/assets/review.js" defer></script>'
+)
+# What a person is told, by the nearest class of the error; what is not here is said in general words, and logged.
+_SAYS: dict[type[Exception], str] = {
+    NotFound: "找不到这一项，可能已被移走。",
+    Overloaded: "服务正忙，请稍等几秒再试。",
+    NotReady: "模型还没有装载好，请稍后再试。",
+    Forbidden: "您的角色不能做这一步。",
+    Leased: "别人正在审核这个案件。",
+    AlreadyDecided: "别人已经审核过这个案件。",
+    StoreError: "数据库没有响应，这一步没有保存。请稍后再试。",
+    RegistryError: "模型库没有响应，或拒绝了这一步。",
+    Conflict: "这一步与别人刚做的冲突，请刷新后再看。",
+    InvalidInput: "填写的内容不能用，请检查后再试。",
+}
+
+log = structlog.get_logger()
+
+
+def place(path: str) -> ui.page:
+    """A page under /review, as NiceGUI's own decorator."""
+    return ui.page(path, response_timeout=PATIENCE)
+
+
+def frame(request: Request, here: str, title: str) -> Desk:
+    """Draw the bar at the top of a page; returns what the page works with."""
+    scope = request.scope
+    desk = Desk(scope["service"], scope["person"], scope["token"])
+    ui.page_title(f"{title} · 见微")
+    ui.add_head_html(_HEAD)
+    ui.colors(primary="#1d5f66", negative="#a92c25", positive="#37694b", warning="#8a5a06", dark="#1d2b2e")
+    ui.html(_bar(desk, here), sanitize=False)
+    return desk
+
+
+def _bar(desk: Desk, here: str) -> str:
+    person = desk.person
+    links = "".join(
+        f'<a href="{path}"{" class=here" if path == here else ""}>{name}</a>'
+        for path, name, right in PLACES
+        if desk.may(right)
+    )
+    return (
+        '<header class="bar"><a class="brand" href="/review/">'
+        '<img src="/review/assets/mark.svg" alt="" width="22" height="22"><span>见微</span></a>'
+        f"<nav>{links}</nav>"
+        f'<div class="who"><span>{escape(person.name)}</span><span class="tag role">{ROLES[person.role]}</span>'
+        f'<form method="post" action="/review/sign-out"><input type="hidden" name="csrf" value="{person.csrf}">'
+        '<button type="submit">退出</button></form></div></header>'
+    )
+
+
+def button(name: str, key: str, look: str, deed: Callable[..., Awaitable[Any] | Any]) -> ui.html:
+    """Something to press, with the key that does the same; it never takes the focus, so that keys keep working."""
+    shown = ui.html(f"{name}{f' <kbd>{key}</kbd>' if key else ''}", sanitize=False).classes(look)
+    return shown.props('role="button"').on("click", guarded(deed))
+
+
+def say(text: str, kind: str = "info") -> None:
+    """A short message at the bottom of the page; kind is info, good or bad."""
+    colours = {"info": "dark", "good": "positive", "bad": "negative"}
+    ui.notify(text, color=colours[kind], position="bottom", timeout=6000 if kind == "bad" else 2500, classes="says")
+
+
+def guarded(handler: Callable[..., Awaitable[Any] | Any]) -> Callable[..., Awaitable[None]]:
+    """A handler whose errors are told to the person, and whose page stays usable."""
+
+    async def run(*args: Any) -> None:
+        try:
+            result = handler(*args)
+            if inspect.isawaitable(result):
+                await result
+        except SignInRefused:
+            ui.run_javascript(f"location.href = '{DOOR}'")  # navigate.to would put the mount before it
+        except Exception as error:
+            say(words_of(error), "bad")
+
+    # NiceGUI looks at the signature to know whether a handler wants the event.
+    run.__signature__ = inspect.signature(handler)  # type: ignore[attr-defined]
+    return run
+
+
+def words_of(error: Exception) -> str:
+    """What to tell a person of an error; one that nobody foresaw is logged, without its text."""
+    chinese = any("\u4e00" <= c <= "\u9fff" for c in str(error))
+    if isinstance(error, JianweiError) and chinese:
+        return str(error)
+    for cls in type(error).__mro__:
+        if cls in _SAYS:
+            return _SAYS[cls]
+    where = inspect.trace()[-1]
+    log.error("page_failed", error=type(error).__name__, where=f"{where.filename}:{where.lineno}")
+    return "出了意外，这一步没有完成。请刷新页面；若再出现，请告知管理员。"

@@ -1,0 +1,166 @@
+"""A case as a page shows it: gathered from the store, the policy and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import orjson
+
+from complaints.errors import NotFound
+from complaints.records import Complaint, Evidence, HeadPrediction, Level, Prediction, Risk, Similar
+from complaints.taxonomy import Taxonomy
+from serving.assessing import assess_again, in_force
+from serving.champion import Snapshot
+from serving.pages.marks import plain
+from serving.pages.words import LEVELS
+from serving.service import Service
+from serving.store.review_cases import Case, Neighbour
+from serving.store.review_queue import Lease
+from serving.store.review_words import Decided, Said
+from serving.store.risks import Assessed
+
+# Characters of another complaint's text that are shown.
+SNIPPET = 90
+OUTCOMES = {"accepted": "确认", "corrected": "更正", "skipped": "跳过"}
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """Another case, in one line, masked."""
+
+    id: str
+    at: datetime
+    text: str
+    label: str
+    level: Level
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that was done with a case."""
+
+    at: datetime
+    actor: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """Everything that a page shows of one case.
+
+    `heads` are as they were answered; `model` gave that answer, `reader` is the model whose reading is marked.
+    `until` is None where the person has no lease on it.
+    """
+
+    id: str
+    complaint: Complaint
+    received_at: datetime
+    model: str
+    reader: str
+    taxonomy: Taxonomy
+    heads: dict[str, HeadPrediction]
+    risk: Risk
+    level: Level
+    alike_before: int
+    burst: int
+    warnings: tuple[str, ...]
+    said: dict[str, str]
+    others: Sequence[Nearby]
+    near: Sequence[Nearby]
+    history: Sequence[Event]
+    until: datetime | None
+    done: bool
+    evidence: tuple[Evidence, ...] = ()
+    similar: tuple[Similar, ...] = ()
+    unmasked: bool = False
+
+    def explained(self, reading: Prediction | None) -> CaseView:
+        """With what speaks for the answers, and with more choices where the same model says the same again."""
+        if reading is None:
+            return self
+        heads = dict(self.heads)
+        for name, one in reading.heads.items():
+            if self.model == self.reader and one.label == heads[name].label:
+                heads[name] = heads[name].model_copy(update={"top_k": one.top_k})
+        return replace(self, heads=heads, evidence=reading.evidence, similar=reading.similar)
+
+
+def view_of(service: Service, snapshot: Snapshot, case: Case, lease: Lease | None, now: datetime) -> CaseView:
+    """A case as it stands now; reads the store."""
+    request, response = orjson.loads(case.request), orjson.loads(case.response)
+    complaint = Complaint.model_validate({name: request[name] for name in Complaint.model_fields if name in request})
+    heads = {name: HeadPrediction.model_validate(one) for name, one in response["heads"].items()}
+    taxonomy = snapshot.predictor.taxonomy
+    risk, level, assessed = _risk(service, case, Risk.model_validate(response["risk"]))
+    return CaseView(
+        id=case.prediction_id,
+        complaint=complaint,
+        received_at=complaint.created_at or case.created_at,
+        model=response["model"]["version"],
+        reader=snapshot.version,
+        taxonomy=taxonomy,
+        heads={name: one for name, one in heads.items() if name in taxonomy.heads},
+        risk=risk,
+        level=level,
+        alike_before=assessed.context.alike_before if assessed is not None else 0,
+        burst=assessed.context.burst if assessed is not None else 0,
+        warnings=tuple(response["warnings"]),
+        said={one.head: one.label for one in case.words if one.kind == "explicit" and one.withdrawn_at is None},
+        others=[_nearby(taxonomy, one) for one in case.others],
+        near=[_nearby(taxonomy, one) for one in case.nearest],
+        history=sorted(_events(taxonomy, case.words, case.decisions, assessed), key=lambda one: one.at),
+        until=lease.until if lease is not None else None,
+        done=case.place is not None and case.place.state == "done",
+    )
+
+
+def _risk(service: Service, case: Case, given: Risk) -> tuple[Risk, Level, Assessed | None]:
+    """The risk as it stands now, the level that holds; what was given where it cannot be computed again."""
+    try:
+        stored = service.store.assessed(case.prediction_id, service.policies.control.policy)
+    except NotFound:
+        return given, given.level, None
+    ruling = service.policies.choose(stored.business_line)
+    risk = assess_again(ruling.policy, stored, stored.context)
+    return risk, in_force(stored, risk.level), stored
+
+
+def _nearby(taxonomy: Taxonomy, one: Neighbour) -> Nearby:
+    request = orjson.loads(one.request)
+    said = [_name(taxonomy, head, label) for head, label in one.labels.items() if head in taxonomy.heads]
+    note = f"相似度 {one.similarity:.2f}" if one.similarity is not None else ""
+    return Nearby(one.prediction_id, one.at, plain(request["text"], SNIPPET), " · ".join(said[:2]), one.level, note)
+
+
+def _events(
+    taxonomy: Taxonomy, words: Iterable[Said], decisions: Iterable[Decided], assessed: Assessed | None
+) -> Iterable[Event]:
+    said = list(words)
+    for one in decisions:
+        changed = [
+            f"{taxonomy.heads[word.head].name} → {_name(taxonomy, word.head, word.label)}"
+            for word in said
+            if word.decision_id == one.id and word.label != word.predicted and word.head in taxonomy.heads
+        ]
+        notes = dict.fromkeys(word.note for word in said if word.decision_id == one.id and word.note)
+        what = OUTCOMES[one.outcome] + ("（复审）" if one.second else "")
+        what += "".join(f"：{'，'.join(changed)}" if changed else "") + "".join(f"。备注：{note}" for note in notes)
+        yield Event(one.at, one.actor, what + ("（已撤销）" if one.withdrawn_at is not None else ""))
+    for word in said:
+        if word.decision_id is None and word.head in taxonomy.heads:
+            source = "结单结果" if word.kind == "implicit" else "更正"
+            what = f"{source}：{taxonomy.heads[word.head].name} → {_name(taxonomy, word.head, word.label)}"
+            yield Event(word.given_at, word.actor, what + ("（已撤销）" if word.withdrawn_at is not None else ""))
+    if assessed is not None:
+        for verdict in assessed.verdicts:
+            verb = "确认" if verdict.level == verdict.suggested else "改定"
+            yield Event(verdict.given_at, verdict.actor, f"{verb}风险等级为{LEVELS[verdict.level]}")
+        for seen in assessed.observations:
+            yield Event(seen.at, "监测", f"公开传播：阅读 {seen.reads or 0}，转发 {seen.reposts or 0}")
+
+
+def _name(taxonomy: Taxonomy, head: str, label: str) -> str:
+    return taxonomy.heads[head].names.get(label, label)
