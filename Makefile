@@ -41,7 +41,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.serve: $(BIN)/python pyproject.toml requirements.lock
-	$(PIP) --editable .
+	$(PIP) --editable '.[pages]'
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml requirements.lock

@@ -20,6 +20,7 @@ from serving.champion import Champion, Source
 from serving.gate import OPEN, Gate
 from serving.metrics import Metrics
 from serving.models import Opened
+from serving.pages.mount import AT, Pages
 from serving.policies import Policies
 from serving.problems import Problem, handle
 from serving.routes import alerts, corrections, health, predictions, reviews, risks, shadow, taxonomy
@@ -51,6 +52,7 @@ def create_app(settings: Settings, predictor_source: Source | None = None, model
     keys = dict(parse_key(key.get_secret_value()) for key in settings.api_keys)
     workers: Workers | None = None
     metrics = Metrics(lambda: workers.depth if workers is not None else 0)
+    pages = Pages()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +72,7 @@ def create_app(settings: Settings, predictor_source: Source | None = None, model
         try:
             yield
         finally:
+            await pages.close()
             source.stop()
             policies.stop()
             beside.close()
@@ -86,6 +89,7 @@ def create_app(settings: Settings, predictor_source: Source | None = None, model
     app.include_router(taxonomy.router)
     app.include_router(shadow.router)
     app.include_router(health.router)
+    app.mount(AT, pages)
     for error in (JianweiError, HTTPException, RequestValidationError):
         app.add_exception_handler(error, handle)
     app.add_middleware(Gate, keys=keys, metrics=metrics)

@@ -113,9 +113,14 @@ def heads_of(stored: Assessed) -> dict[str, HeadPrediction]:
 
 def department(policy: Policy, heads: dict[str, HeadPrediction]) -> str | None:
     """The label of the head by which a policy's actions name their owner; None where they name none."""
-    named = (action.owner for level in LEVELS for action in policy.actions[level] if action.owner.startswith(BY_HEAD))
-    head = next(named, "").removeprefix(BY_HEAD)
+    head = owner_head(policy)
     return heads[head].label if head in heads else None
+
+
+def owner_head(policy: Policy) -> str:
+    """The head by which the policy's actions name their owner; empty where they name none."""
+    named = (action.owner for level in LEVELS for action in policy.actions[level] if action.owner.startswith(BY_HEAD))
+    return next(named, "").removeprefix(BY_HEAD)
 
 
 def in_force(stored: Assessed, suggested: Level) -> Level:

@@ -23,6 +23,8 @@ from serving.problems import Unauthorised, response_of
 
 # What a load balancer and a person reading the documentation may see without a key.
 OPEN = frozenset({"/health/live", "/health/ready", "/docs", "/openapi.json"})
+# People sign in there with a name and a password (serving/pages); a browser sends no API key.
+PEOPLE = "/review"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -62,7 +64,7 @@ class Gate:
             await send(message)
 
         try:
-            if self._keys and scope["path"] not in OPEN:
+            if self._keys and not _open(scope["path"]):
                 state["caller"] = self._known(headers.get("authorization", ""))
                 state["scopes"] = self._keys[state["caller"]]
             await self._app(scope, receive, answer)
@@ -97,6 +99,10 @@ class Gate:
         if scheme.lower() != "bearer" or not any(matches):
             raise Unauthorised("send `Authorization: Bearer KEY` with one of the keys in JIANWEI_API_KEYS")
         return digest
+
+
+def _open(path: str) -> bool:
+    return path in OPEN or path == PEOPLE or path.startswith(f"{PEOPLE}/")
 
 
 def _where(error: BaseException) -> list[str]:

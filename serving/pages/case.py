@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from html import escape
 
 from nicegui import background_tasks, context, events, ui
 from starlette.requests import Request
 
-from complaints.errors import Conflict, NotFound
-
+from complaints.errors import Conflict
 from serving.pages import case_parts as parts
 from serving.pages.choices import MOST, open_heads
-from serving.pages.desk import LEASE, Desk
-from serving.pages.filters import budget, parse
+from serving.pages.desk import Desk
+from serving.pages.dialogs import LabelDialog, TextDialog
+from serving.pages.filters import parse
 from serving.pages.shell import button, frame, guarded, place, say, words_of
-from serving.pages.view import OUTCOMES, CaseView
+from serving.pages.view import CaseView
+from serving.pages.words import OUTCOMES
+from serving.reviewing import Day
 from serving.store.review_order import Filters
+from serving.store.review_words import Decided
 
 # Nobody has read a case after this many seconds: an Enter that comes sooner was meant for the case before.
 UNREAD = 0.35
@@ -39,8 +43,7 @@ _shown: dict[tuple[str, str], CasePage] = {}
 async def work(request: Request) -> None:
     """The next case of the queue, and the next, and the next."""
     desk = frame(request, "/review/", "审核")
-    query = dict(request.query_params)
-    page = CasePage(desk, parse(query, desk.today(datetime.now(UTC))), budget(query))
+    page = CasePage(desk, parse(dict(request.query_params), desk.midnight()))
     await page.start()
 
 
@@ -48,15 +51,15 @@ async def work(request: Request) -> None:
 async def one(request: Request, prediction_id: str) -> None:
     """One case that was asked for."""
     desk = frame(request, "/review/", "案件")
-    page = CasePage(desk, Filters(), budget({}))
+    page = CasePage(desk, Filters())
     await page.start(prediction_id)
 
 
 class CasePage:
     """One browser page: the case shown, what was picked on it so far, and the one that is ready behind it."""
 
-    def __init__(self, desk: Desk, filters: Filters, budget: int) -> None:
-        self._desk, self._filters, self._budget = desk, filters, budget
+    def __init__(self, desk: Desk, filters: Filters) -> None:
+        self._desk, self._filters = desk, filters
         self._view: CaseView | None = None
         self._picked: dict[str, str] = {}
         self._head = ""
@@ -78,7 +81,7 @@ class CasePage:
         self._body = ui.element("div")
         self._foot = ui.element("div").classes("foot")
         ui.keyboard(guarded(self._key), ignore=["input", "select", "textarea"], repeating=False)
-        self._dialogs()
+        self._labels, self._notes = LabelDialog(self._pick), TextDialog(self._note_written)
         context.client.on_delete(self._leave)
         await self._show(view)
         ui.timer(LOOK, guarded(self._keep), immediate=False)
@@ -107,18 +110,18 @@ class CasePage:
 
     # ---- drawing
 
-    async def _show(self, view: CaseView | None) -> None:
+    async def _show(self, view: CaseView | None, day: Day | None = None) -> None:
         self._forget()
         self._view, self._picked, self._note = view, {}, ""
         if view is None:
-            progress = await self._desk.progress()
+            day = await self._desk.today()
             self._body.clear()
             self._foot.set_visibility(False)
             with self._body.classes(replace="page"):
-                ui.html(_nothing(progress.mine), sanitize=False)
+                ui.html(_nothing(day.progress.mine), sanitize=False)
             return
         _shown[self._desk.person.name, view.id] = self
-        progress = await self._desk.saw(view)
+        day = day or await self._desk.saw(view)
         self._head = open_heads(view.heads)[0]
         self._body.clear()
         self._foot.set_visibility(True)
@@ -126,7 +129,7 @@ class CasePage:
             self._draw(view)
         self._foot.clear()
         with self._foot, ui.element("div"):
-            self._draw_foot(view, progress.done)
+            self._draw_foot(view, day)
         ui.run_javascript("window.scrollTo(0, 0)")
         self._shown_at = time.monotonic()
         if self._works and self._ahead is None:
@@ -149,9 +152,9 @@ class CasePage:
                 ui.html(
                     parts.nearby("这位客户的其他投诉", view.others, now, "没有，或没有客户编号。"), sanitize=False
                 ).classes("card")
-                ui.html(
-                    parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。"), sanitize=False
-                ).classes("card")
+                ui.html(parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。"), sanitize=False).classes(
+                    "card"
+                )
                 ui.html(parts.similar(view), sanitize=False).classes("card")
                 ui.html(parts.history(view.history, now), sanitize=False).classes("card")
         with ui.element("div").classes("side order-2"):
@@ -180,14 +183,16 @@ class CasePage:
         ui.html(parts.why(said), sanitize=False)
         chosen = self._picked.get(name, said.label)
         for key, one in enumerate(parts.rows(view, name, self._picked.get(name)), 1):
-            row = ui.html(parts.choice_row(key, one, said.threshold), sanitize=False)
+            row = ui.html(
+                parts.choice_row(key, one, said.threshold if one.label == said.label else None), sanitize=False
+            )
             row.classes(f"choice{' on' if one.label == chosen else ''}{' in' if one.likely else ''}")
             row.on("click", guarded(lambda label=one.label: self._pick(label)))
         if len(view.taxonomy.heads[name].names) > MOST:
             more = ui.html("<kbd>0</kbd><span>其他标签…</span>", sanitize=False).classes("choice more")
             more.on("click", guarded(self._ask_label))
 
-    def _draw_foot(self, view: CaseView, done: int) -> None:
+    def _draw_foot(self, view: CaseView, day: Day) -> None:
         if self._works:
             button("确认", "Enter", "btn main", self._accept)
             button("跳过", "S", "btn", self._skip)
@@ -201,7 +206,7 @@ class CasePage:
             button("显示号码", "", "btn quiet hide-small", self._unmask)
         until = f'<span data-until="{view.until.isoformat()}"></span>' if view.until else ""
         ui.html(
-            f'<div class="state">{until}<span>今日已审 <b>{done}</b> / {self._budget}</span>'
+            f'<div class="state">{until}<span>今日已审 <b>{day.progress.done}</b> / {day.budget}</span>'
             f'<span class="muted hide-small">模型 {escape(view.model)}</span></div>',
             sanitize=False,
         )
@@ -210,7 +215,7 @@ class CasePage:
 
     async def _key(self, event: events.KeyEventArguments) -> None:
         modified = event.modifiers.ctrl or event.modifiers.alt or event.modifiers.meta
-        if not event.action.keydown or modified or self._view is None or self._any_dialog_open():
+        if not event.action.keydown or modified or self._view is None or self._labels.open or self._notes.open:
             return
         self._touched_at = time.monotonic()
         key = event.key
@@ -258,24 +263,28 @@ class CasePage:
     # ---- deeds
 
     async def _accept(self) -> None:
-        view = self._view
-        if view is None or self._busy or not self._works or time.monotonic() - self._shown_at < UNREAD:
-            return
-        self._busy = True
-        try:
-            await self._desk.decide(view, self._picked, self._note or None)
-            await self._next()
-        finally:
-            self._busy = False
+        view, picked, note = self._view, self._picked, self._note or None
+        if view is not None and time.monotonic() - self._shown_at >= UNREAD:
+            await self._done(lambda: self._desk.decide(view, picked, note))
 
     async def _skip(self) -> None:
-        view = self._view
-        if view is None or self._busy or not self._works:
+        if (view := self._view) is not None:
+            await self._done(lambda: self._desk.skip(view))
+
+    async def _done(self, deed: Callable[[], Awaitable[Decided]]) -> None:
+        """Do it, and show the next case; the deed is on disk before that is shown."""
+        if self._busy or not self._works:
             return
         self._busy = True
         try:
-            await self._desk.skip(view)
-            await self._next()
+            ready = self._ready()
+            if ready is None:
+                await deed()
+                await self._next()
+            else:
+                _, day = await asyncio.gather(deed(), self._desk.saw(ready))
+                self._ahead = None
+                await self._show(ready, day)
         finally:
             self._busy = False
 
@@ -333,38 +342,17 @@ class CasePage:
 
     # ---- dialogs
 
-    def _dialogs(self) -> None:
-        with ui.dialog() as self._labels, ui.element("div").classes("card"):
-            ui.html("<h2>选择其他标签</h2>", sanitize=False)
-            self._label = ui.select({}, with_input=True).props("outlined dense options-dense autofocus")
-            self._label.style("width: 340px").on_value_change(guarded(self._label_picked))
-        with ui.dialog() as self._notes, ui.element("div").classes("card"):
-            ui.html("<h2>备注（随这次决定保存）</h2>", sanitize=False)
-            self._note_field = ui.textarea().props("outlined autofocus maxlength=2000").style("width: 420px")
-            self._note_field.on("keydown.enter.exact.prevent", guarded(self._note_written))
-            ui.html('<p class="muted small">回车保存，Shift + 回车换行，Esc 放弃</p>', sanitize=False)
-
-    def _any_dialog_open(self) -> bool:
-        return bool(self._labels.value or self._notes.value)
-
     async def _ask_label(self) -> None:
         if self._view is not None:
-            self._label.set_options(dict(self._view.taxonomy.heads[self._head].names), value=None)
-            self._labels.open()
-
-    def _label_picked(self, event: events.ValueChangeEventArguments) -> None:
-        if event.value is not None and self._labels.value:
-            self._labels.close()
-            self._pick(event.value)
+            head = self._view.taxonomy.heads[self._head]
+            self._labels.ask(head.name, head.names)
 
     async def _ask_note(self) -> None:
-        self._note_field.value = self._note
-        self._notes.open()
+        self._notes.ask("<h2>备注（随这次决定保存）</h2>", self._note)
 
-    def _note_written(self) -> None:
-        self._note = (self._note_field.value or "").strip()
-        self._notes.close()
-        say("备注会随这次决定保存" if self._note else "没有备注")
+    def _note_written(self, words: str) -> None:
+        self._note = words
+        say("备注会随这次决定保存" if words else "没有备注")
 
     async def _unmask(self) -> None:
         if self._view is not None:

@@ -58,7 +58,7 @@ def text(view: CaseView) -> str:
     title = ""
     if view.complaint.title:
         title = f'<b class="title">{marked(view.complaint.title, by_field["title"], hide=not view.unmasked)}</b>'
-    return title + marked(view.complaint.text, by_field["text"], hide=not view.unmasked)
+    return title + marked(view.complaint.text.rstrip(), by_field["text"], hide=not view.unmasked)
 
 
 def legend(view: CaseView) -> str:
@@ -82,8 +82,14 @@ def answer_top(view: CaseView, name: str, picked: str | None) -> str:
     return (
         f'<div class="top"><span class="q">{escape(head.name)}</span>'
         f'<span class="a{" changed" if changed else ""}">{shown}{before}</span>{sure}'
-        f'<span class="tag {said.decision}">{"已改" if changed else DECISIONS[said.decision]}</span></div>'
+        f"{_sign(said, picked, changed=changed)}</div>"
     )
+
+
+def _sign(said: HeadPrediction, picked: str | None, *, changed: bool) -> str:
+    if picked is not None:
+        return f'<span class="tag mine">{"已改" if changed else "已定"}</span>'
+    return f'<span class="tag {said.decision}">{DECISIONS[said.decision]}</span>'
 
 
 def why(said: HeadPrediction) -> str:
@@ -99,7 +105,9 @@ def why(said: HeadPrediction) -> str:
 def choice_row(key: int, one: Choice, threshold: float | None) -> str:
     """One choice: its key, name, confidence, and where the threshold lies."""
     share = one.confidence or 0.0
-    tick = f'<u style="left:{threshold:.1%}" title="自动须达 {percent(threshold)}"></u>' if threshold is not None else ""
+    tick = (
+        f'<u style="left:{threshold:.1%}" title="自动须达 {percent(threshold)}"></u>' if threshold is not None else ""
+    )
     parent, _, leaf = one.name.rpartition("/")
     name = f"{escape(leaf)}<small>{escape(parent)}</small>" if parent else escape(one.name)
     return (
@@ -118,6 +126,7 @@ def risk(view: CaseView, now: datetime) -> str:
     """Level, matrix, propagation, reasons, deadlines."""
     one = view.risk
     spread = one.propagation
+    low, high = spread.interval
     terms = []
     for name, moment in (("首次答复", one.respond_by), ("办结", one.resolve_by)):
         if moment is not None:
@@ -132,8 +141,8 @@ def risk(view: CaseView, now: datetime) -> str:
     return (
         f"<h2>风险与时限</h2>"
         f'<div class="risk-line"><span>建议等级 {level_tag(one.level)} {SEVERITIES[one.severity]}{decided}</span>'
-        f'<span title="八成可能在 {spread.interval[0]:g} 到 {spread.interval[1]:g} 之间">传播指数 <b>{spread.index:g}</b>'
-        f'<span class="muted"> / 10（{spread.interval[0]:g}–{spread.interval[1]:g}）</span></span>{"".join(terms)}</div>'
+        f'<span title="八成可能在 {low:g} 到 {high:g} 之间">传播指数 <b>{spread.index:g}</b>'
+        f'<span class="muted"> / 10（{low:g}–{high:g}）</span></span>{"".join(terms)}</div>'
         f'<div class="facts">{facts}</div>{_reasons(one)}'
     )
 
@@ -169,9 +178,8 @@ def similar(view: CaseView) -> str:
             f'<li><span class="tag">{one.similarity:.2f}</span><span class="grow">{escape(plain(one.text, 120))}<br>'
             f'<span class="muted small">{escape(" · ".join(names))}</span></span></li>'
         )
-    return (
-        "<h2>训练样例中最像的</h2>"
-        + (f'<ul class="list">{"".join(lines)}</ul>' if lines else '<p class="muted">这个模型不带样例。</p>')
+    return "<h2>训练样例中最像的</h2>" + (
+        f'<ul class="list">{"".join(lines)}</ul>' if lines else '<p class="muted">这个模型不带样例。</p>'
     )
 
 

@@ -13,7 +13,7 @@ MOST = 9
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One label under one key; `confidence` is None where the model did not name it; `likely`: in the prediction set."""
+    """One label under one key; `confidence` None: the model did not name it; `likely`: in the prediction set."""
 
     label: str
     name: str

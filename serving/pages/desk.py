@@ -9,24 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from complaints.errors import InvalidInput, NotFound
+from complaints.errors import InvalidInput, Overloaded
 from complaints.records import Prediction
-from serving import access
+from complaints.taxonomy import Taxonomy
+from serving import access, reviewing
 from serving.access import Person, Right
 from serving.champion import Snapshot
 from serving.pages.view import CaseView, view_of
+from serving.reviewing import Day
 from serving.service import Service
 from serving.store.review_order import Filters
-from serving.store.review_queue import Lease, Page, Progress
+from serving.store.review_queue import Lease, Page
 from serving.store.review_words import Decided
 
 Result = TypeVar("Result")
 
-# Minutes for which a case is kept for the one who has it open; the page prolongs it while somebody works there.
-LEASE = 10.0
 # Labels a question may offer by key.
 CHOICES = 9
 # Seconds that a case waits for the model to say what speaks for its answers; without that it is shown unmarked.
@@ -53,104 +53,72 @@ class Desk:
         """Whether the person has a right."""
         return access.may(self.person.role, right)
 
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The labels of the model that answers now; raises NotReady."""
+        return self.service.source.current().predictor.taxonomy
+
+    def midnight(self) -> datetime:
+        """When the day began."""
+        return reviewing.day_start(self.service, datetime.now(UTC))
+
     # ---- the queue
 
     async def queue(self, filters: Filters, limit: int, offset: int = 0) -> Page:
         """Lines of the person's own queue."""
         store, name = self.service.store, self.person.name
-        return await self._ask(
+        return await self.ask(
             "review", lambda now: store.queue(filters, now=now, actor=name, limit=limit, offset=offset)
         )
 
-    async def progress(self) -> Progress:
-        """What was decided today, by everybody and by this person."""
-        return await self._ask("review", lambda now: self.service.store.progress(self.person.name, self.today(now)))
-
-    def today(self, now: datetime) -> datetime:
-        """When the day began, where the service's policy works."""
-        local = self.service.policies.control.policy.calendar.local(now)
-        return (local or now).replace(hour=0, minute=0, second=0, microsecond=0)
+    async def today(self) -> Day:
+        """How far the day's budget is used."""
+        return await self.ask("review", lambda now: reviewing.today(self.service, self.person.name, now))
 
     # ---- one case
 
     async def claim(self, filters: Filters) -> CaseView | None:
         """The next case of the queue, leased; None where none waits."""
-        store, name = self.service.store, self.person.name
-        leases = await self._ask(
-            "review", lambda now: store.claim(name, filters, limit=1, minutes=LEASE, now=now)
-        )
+        leases = await self.ask("review", lambda now: reviewing.claim(self.service, self.person.name, filters, now))
         return await self._view(leases[0].prediction_id, leases[0]) if leases else None
 
     async def held(self) -> list[Lease]:
         """What the person has already, from a page that was closed a moment ago."""
-        return await self._ask("review", lambda now: self.service.store.held(self.person.name, now))
+        return await self.ask("review", lambda now: self.service.store.held(self.person.name, now))
 
     async def open(self, prediction_id: str, *, lease: bool) -> CaseView:
-        """One case; leased where it waits for this person and they ask for it. Raises NotFound."""
-        store, name = self.service.store, self.person.name
-        taken = None
-        if lease:
-            taken = await self._ask("review", lambda now: store.take(name, prediction_id, minutes=LEASE, now=now))
-        return await self._view(prediction_id, taken)
+        """One case; leased where they ask for it. Raises NotFound, Stale where it does not wait for this person."""
+        return await self._view(prediction_id, (await self._take([prediction_id]))[0] if lease else None)
 
-    async def saw(self, view: CaseView) -> Progress:
+    async def saw(self, view: CaseView) -> Day:
         """Write down that the person saw a case; returns how far the day is."""
-        store, name = self.service.store, self.person.name
 
-        def note(now: datetime) -> Progress:
-            store.log(name, "view", view.id, {}, now)
-            return store.progress(name, self.today(now))
+        def note(now: datetime) -> Day:
+            self.service.store.log(self.person.name, "view", view.id, {}, now)
+            return reviewing.today(self.service, self.person.name, now)
 
-        return await self._ask("review", note)
+        return await self.ask("review", note)
 
     async def decide(self, view: CaseView, picked: Mapping[str, str], note: str | None) -> Decided:
         """Correct what was picked otherwise and accept the rest; on disk when this returns."""
-        store, name = self.service.store, self.person.name
         labels = {head: label for head, label in picked.items() if label != view.heads[head].label}
-        for head, label in labels.items():
-            view.taxonomy.heads[head].members(label)
-
-        def keep(now: datetime) -> Decided:
-            decided = store.review(
-                view.id,
-                name,
-                labels,
-                note=note,
-                taxonomy_version=view.taxonomy.version,
-                now=now,
-                second_share=self.service.settings.second_share,
-            )
-            store.log(name, "review", view.id, {"outcome": decided.outcome, "labels": labels}, now)
-            return decided
-
-        return await self._ask("review", keep)
+        return await self.ask(
+            "review", lambda now: reviewing.decide(self.service, self.person, view.id, labels, now, note)
+        )
 
     async def skip(self, view: CaseView) -> Decided:
         """Leave a case to others."""
-        return await self._ask("review", lambda now: self.service.store.skip(view.id, self.person.name, now=now))
+        return await self.ask("review", lambda now: reviewing.skip(self.service, self.person, view.id, now))
 
     async def undo(self) -> Undone:
-        """Take back the person's last decision of today, and have its case again; raises NotFound, Conflict."""
-        store, name = self.service.store, self.person.name
-
-        def back(now: datetime) -> tuple[Decided, Lease]:
-            until = now + timedelta(minutes=LEASE)
-            decided = store.undo(name, since=self.today(now), until=until, now=now)
-            store.log(name, "undo", decided.prediction_id, {"outcome": decided.outcome}, now)
-            return decided, Lease(decided.prediction_id, until)
-
-        decided, lease = await self._ask("review", back)
-        return Undone(decided, await self._view(decided.prediction_id, lease))
+        """Take back the person's last decision of today, and have its case again; raises NotFound, Stale."""
+        decided = await self.ask("review", lambda now: reviewing.undo(self.service, self.person, now))
+        return Undone(decided, await self.open(decided.prediction_id, lease=True))
 
     async def keep(self, views: Sequence[CaseView]) -> datetime | None:
         """Have cases for longer; returns until when, None where there was nothing to keep."""
-        store, name = self.service.store, self.person.name
-
-        def longer(now: datetime) -> datetime | None:
-            leases = [store.take(name, one.id, minutes=LEASE, now=now) for one in views if one.until is not None]
-            return leases[0].until if leases else None
-
-        return await self._ask("review", longer)
+        leases = await self._take([one.id for one in views if one.until is not None])
+        return leases[0].until if leases else None
 
     async def release(self, ids: Sequence[str]) -> None:
         """Give cases back; for this nobody needs to be signed in any more."""
@@ -158,14 +126,16 @@ class Desk:
 
     async def unmask(self, view: CaseView) -> CaseView:
         """The same case with personal numbers, written down; raises Forbidden."""
-        await self._ask(
-            "unmask", lambda now: self.service.store.log(self.person.name, "unmask", view.id, {}, now)
-        )
+        await self.ask("unmask", lambda now: reviewing.unmask(self.service, self.person, view.id, now))
         return replace(view, unmasked=True)
+
+    async def _take(self, ids: Sequence[str]) -> list[Lease]:
+        store, name, minutes = self.service.store, self.person.name, self.service.settings.lease_minutes
+        return await self.ask("review", lambda now: [store.take(name, one, minutes=minutes, now=now) for one in ids])
 
     # ---- between pages and service
 
-    async def _ask(self, right: Right, query: Callable[[datetime], Result]) -> Result:
+    async def ask(self, right: Right, query: Callable[[datetime], Result]) -> Result:
         """Run a query beside the event loop, if the person is still signed in and has the right."""
         now = datetime.now(UTC)
 
@@ -180,10 +150,10 @@ class Desk:
         service, name = self.service, self.person.name
         snapshot = service.source.current()
 
-        def gather(now: datetime) -> CaseView:
-            return view_of(service, snapshot, service.store.case(prediction_id, name), lease, now)
+        def gather(_now: datetime) -> CaseView:
+            return view_of(service, snapshot, service.store.case(prediction_id, name), lease)
 
-        view = await self._ask("review", gather)
+        view = await self.ask("review", gather)
         return view.explained(await self._explain(snapshot, view))
 
     async def _explain(self, snapshot: Snapshot, view: CaseView) -> Prediction | None:
@@ -197,5 +167,5 @@ class Desk:
 
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self.service.workers.submit(read)), PATIENCE)
-        except (TimeoutError, InvalidInput, NotFound):
+        except (TimeoutError, InvalidInput, Overloaded):
             return None

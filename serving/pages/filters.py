@@ -13,9 +13,6 @@ from complaints.records import Level
 from serving.store.review_order import Filters
 
 PERIODS = {"1": "今天", "7": "近 7 天", "30": "近 30 天"}
-# Reviews a day where nobody said another number.
-BUDGET = 200
-_MOST = 10_000
 _NAMES = ("head", "label", "department", "channel", "model_version", "reason", "text")
 _LONGEST = 200
 
@@ -23,18 +20,12 @@ _LONGEST = 200
 def parse(query: Mapping[str, str], today: datetime) -> Filters:
     """Filters of an address; what cannot be one is left out."""
     named = {name: value for name in _NAMES if (value := query.get(name, "").strip()[:_LONGEST])}
-    found = Filters(**{name: value for name, value in named.items() if value.isprintable()})
+    found = replace(Filters(), **{name: value for name, value in named.items() if value.isprintable()})  # type: ignore[arg-type]
     if query.get("level") in LEVELS:
         found = replace(found, level=cast("Level", query["level"]))
     if query.get("days") in PERIODS:
         found = replace(found, since=today - timedelta(days=int(query["days"]) - 1))
     return found
-
-
-def budget(query: Mapping[str, str]) -> int:
-    """How many reviews the day is to have."""
-    asked = query.get("budget", "")
-    return max(1, min(int(asked), _MOST)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else BUDGET
 
 
 def address(path: str, query: Mapping[str, str], **changed: str) -> str:
@@ -43,4 +34,4 @@ def address(path: str, query: Mapping[str, str], **changed: str) -> str:
     return path + (f"?{urlencode(kept)}" if kept else "")
 
 
-_KNOWN = {*asdict(Filters()), "days", "budget"} - {"since", "until"}
+_KNOWN = {*asdict(Filters()), "days"} - {"since", "until"}

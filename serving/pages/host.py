@@ -6,27 +6,20 @@ file of the service imports it before the first visit.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from html import escape
-
-os.environ.setdefault("NICEGUI_SCREENSHOT_PATH", os.devnull)
 
 from fastapi import FastAPI
 from nicegui import ui
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
-from serving.pages import case, queue
-from serving.pages.plain import page
+from serving.pages import case, models, people, quality, queue
 
 # Seconds for which a browser that lost its connection may come back and find its page as it was.
 RECONNECT = 20.0
 
-PAGES = (queue, case)
+PAGES = (queue, case, quality, models, people)
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ def marked(raw: str, marks: Iterable[Mark], *, hide: bool = True) -> str:
     A mark that touches a hidden number covers its whole mask: what is shown of it says nothing of the number.
     """
     shown = masked(raw) if hide else _as_it_is(raw)
-    kept = [mark for mark in marks if 0 <= mark.start < mark.end <= len(raw)]
+    kept = [mark for mark in marks if 0 <= mark.start < min(mark.end, len(raw))]
     over = _covering(shown, kept)
     pieces = []
     for (which, hidden), places in groupby(range(len(shown.text)), key=lambda i: (over[i], _is_mask(shown, i))):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
+from typing import Any, cast
 
 import orjson
 from nicegui import events, ui
@@ -19,8 +20,9 @@ from serving.pages.desk import Desk
 from serving.pages.marks import plain
 from serving.pages.shell import button, frame, guarded, place, words_of
 from serving.pages.words import CHANNELS, LEVELS, REASONS, channel, clock
+from serving.reviewing import Day
 from serving.store.review_order import HIGH_RISK, Filters, Queued
-from serving.store.review_queue import Page, Progress
+from serving.store.review_queue import Page
 
 # Lines on one page.
 LINES = 40
@@ -39,7 +41,7 @@ class QueuePage:
 
     def __init__(self, desk: Desk, query: dict[str, str]) -> None:
         self._desk, self._query = desk, query
-        self._taxonomy = desk.service.source.current().predictor.taxonomy
+        self._taxonomy = desk.taxonomy
         self._offset = 0
 
     async def start(self) -> None:
@@ -53,39 +55,34 @@ class QueuePage:
         await self._refresh()
 
     def _filters(self) -> Filters:
-        return asked.parse(self._query, self._desk.today(datetime.now(UTC)))
+        return asked.parse(self._query, self._desk.midnight())
 
     async def _refresh(self) -> None:
-        progress = await self._desk.progress()
+        day = await self._desk.today()
         try:
             page, fault = await self._desk.queue(self._filters(), LINES, self._offset), ""
         except Exception as error:
             page, fault = Page((), 0), words_of(error)
-        budget = asked.budget(self._query)
         self._head.clear()
         with self._head:
-            self._draw_head(progress, page, budget)
+            self._draw_head(day, page)
         self._list.clear()
         with self._list:
             if fault or not page.items:
                 ui.html(_empty(fault, bool(asked.address("", self._query))), sanitize=False)
                 return
-            left = max(0, budget - progress.done)
-            table = _table(page.items, self._taxonomy, left - self._offset, self._desk.person.name)
+            table = _table(page.items, self._taxonomy, day.left - self._offset, self._desk.person.name)
             ui.html(table, sanitize=False).classes("scroll")
             self._draw_pager(page)
 
-    def _draw_head(self, progress: Progress, page: Page, budget: int) -> None:
-        done = progress.done
+    def _draw_head(self, day: Day, page: Page) -> None:
+        done, budget = day.progress.done, day.budget
         ui.html(
-            f'<h1>待审队列</h1><span class="budget"><i><b style="width:{min(1.0, done / budget):.0%}"></b></i>'
-            f"<span>今日已审 <b>{done}</b> / {budget}，其中我 {progress.mine} 件</span></span>",
+            '<h1>待审队列</h1><span class="budget"><i>'
+            f'<b style="width:{min(1.0, done / budget):.0%}"></b></i>'
+            f"<span>今日已审 <b>{done}</b> / {budget}，其中我 {day.progress.mine} 件</span></span>",
             sanitize=False,
         ).classes("grow title-row")
-        ui.html(f'<span class="soft">每日预算</span>', sanitize=False).classes("hide-small")
-        number = ui.input(value=str(budget)).props('outlined dense inputmode="numeric" aria-label="每日预算"')
-        number.classes("hide-small").style("width:76px")
-        number.on("keydown.enter", guarded(lambda: self._set("budget", number.value)))
         if page.waiting:
             button("开始审核", "Enter", "btn main", self._begin)
 
@@ -109,7 +106,9 @@ class QueuePage:
 
     def _version(self) -> None:
         current = self._desk.service.source.current().version
-        versions = {str(v): f"模型 {v}" for v in range(int(current), 0, -1)} if current.isdigit() else {current: current}
+        versions = (
+            {str(v): f"模型 {v}" for v in range(int(current), 0, -1)} if current.isdigit() else {current: current}
+        )
         self._choose("model_version", "模型版本", dict(list(versions.items())[:20]))
 
     def _labels(self) -> dict[str, str]:
@@ -118,14 +117,14 @@ class QueuePage:
 
     def _choose(self, name: str, title: str, options: dict[str, str]) -> ui.select:
         value = self._query.get(name)
-        field = ui.select(options, label=None, value=value if value in options else None, clearable=True)
-        field.props(f'outlined dense options-dense aria-label="{title}"').classes(f"field-{name}")
-        with field.add_slot("prepend"):
-            ui.html(title, sanitize=False).classes("field-name")
-        field.on_value_change(guarded(lambda event: self._changed(name, event)))
+        field = ui.select(options, value=value if value in options else None, clearable=True)
+        field.props(f'outlined dense options-dense aria-label="{title}"')
+        _tell(field, title)
+        field.on_value_change(guarded(lambda event: self._changed(name, title, event)))
         return field
 
-    async def _changed(self, name: str, event: events.ValueChangeEventArguments) -> None:
+    async def _changed(self, name: str, title: str, event: events.ValueChangeEventArguments[Any]) -> None:
+        _tell(cast("ui.select", event.sender), title)
         await self._set(name, event.value or "")
 
     async def _set(self, name: str, value: str) -> None:
@@ -135,6 +134,7 @@ class QueuePage:
         if name == "head":
             self._query["label"] = ""
             self._label.set_options(self._labels(), value=None)
+            _tell(self._label, "标签")
         self._offset = 0
         here = json.dumps(asked.address("/review/", self._query))
         ui.run_javascript(f"history.replaceState(null, '', {here})")
@@ -162,6 +162,14 @@ class QueuePage:
             self._begin()
 
 
+def _tell(field: ui.select, title: str) -> None:
+    """Write on a closed field what it narrows, and to what; grey while it does not."""
+    chosen = cast("dict[str, str]", field.options).get(str(field.value)) if field.value is not None else None
+    field.props["display-value"] = f"{title}：{chosen}" if chosen else title
+    field.classes(remove="set") if not chosen else field.classes("set")
+    field.update()
+
+
 def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str) -> str:
     """The lines; after `within` of them the day's budget ends."""
     now = datetime.now(UTC)
@@ -171,7 +179,9 @@ def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str) ->
     lines = []
     for at, one in enumerate(items):
         if at == max(0, within):
-            lines.append(f'<tr class="budget-end"><td colspan="{4 + len(heads)}">今日预算到此为止，以下可留待明日</td></tr>')
+            lines.append(
+                f'<tr class="budget-end"><td colspan="{4 + len(heads)}">今日预算到此为止，以下可留待明日</td></tr>'
+            )
         lines.append(_line(one, taxonomy, heads, one.priority / dearest, now, me))
     return (
         f'<table class="table"><thead><tr><th>风险</th><th>投诉</th>{titles}<th title="不经审核就照办，预计造成的代价">'
@@ -213,7 +223,6 @@ def _empty(fault: str, narrowed: bool) -> str:
         return f'<div class="card empty"><b>没有查询</b>{escape(fault)}</div>'
     if narrowed:
         return (
-            '<div class="card empty"><b>没有符合条件的案件</b>放宽条件，或'
-            '<a href="/review/">清除全部条件</a>。</div>'
+            '<div class="card empty"><b>没有符合条件的案件</b>放宽条件，或<a href="/review/">清除全部条件</a>。</div>'
         )
-    return '<div class="card empty"><b>队列是空的</b>没有案件在等人审核。新的投诉进来后，把握不足或风险高的会出现在这里。</div>'
+    return '<div class="card empty"><b>队列是空的</b>没有案件在等人审核。新投诉中拿不准或风险高的会来到这里。</div>'

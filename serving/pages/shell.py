@@ -12,12 +12,13 @@ from nicegui import ui
 from starlette.requests import Request
 
 from complaints.errors import Conflict, InvalidInput, JianweiError, NotFound, NotReady, Overloaded, RegistryError
-from serving.access import Forbidden, Right, SignInRefused
+from serving.access import Right, SignInRefused
 from serving.pages.desk import Desk
 from serving.pages.sign_in import DOOR
 from serving.pages.words import ROLES
+from serving.scopes import Forbidden
 from serving.store.database import StoreError
-from serving.store.review_queue import Leased
+from serving.store.review_queue import Leased, Stale
 from serving.store.risks import AlreadyDecided
 
 # Where one can go, what it is called, and the right that it needs.
@@ -32,9 +33,7 @@ PLACES: tuple[tuple[str, str, Right], ...] = (
 # Seconds a page may take until something is shown; a machine that is busy with a file of complaints is slow.
 PATIENCE = 20.0
 
-_HEAD = (
-    '<link rel="stylesheet" href="/review/assets/review.css"><script src="/review/assets/review.js" defer></script>'
-)
+_HEAD = '<link rel="stylesheet" href="/review/assets/review.css"><script src="/review/assets/review.js" defer></script>'
 # What a person is told, by the nearest class of the error; what is not here is said in general words, and logged.
 _SAYS: dict[type[Exception], str] = {
     NotFound: "找不到这一项，可能已被移走。",
@@ -42,6 +41,7 @@ _SAYS: dict[type[Exception], str] = {
     NotReady: "模型还没有装载好，请稍后再试。",
     Forbidden: "您的角色不能做这一步。",
     Leased: "别人正在审核这个案件。",
+    Stale: "这个案件的情况已经变了，这一步做不了。请回到队列。",
     AlreadyDecided: "别人已经审核过这个案件。",
     StoreError: "数据库没有响应，这一步没有保存。请稍后再试。",
     RegistryError: "模型库没有响应，或拒绝了这一步。",

@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from serving import access
 from serving.access import COOKIE, Person, SignInRefused
 from serving.pages.plain import page
+from serving.scopes import Forbidden
 from serving.service import Service
 from serving.settings import is_loopback
 
@@ -75,7 +76,7 @@ async def leave(request: Request) -> Response:
         who, token = found
         try:
             access.check_csrf(who, (await _sent(request)).get("csrf"))
-        except access.Forbidden:
+        except Forbidden:
             return RedirectResponse(HOME, 303)
         await service.stored(lambda: access.sign_out(service.store, token, datetime.now(UTC)))
         response.delete_cookie(COOKIE, path="/review")

@@ -11,19 +11,19 @@ import orjson
 from complaints.errors import NotFound
 from complaints.records import Complaint, Evidence, HeadPrediction, Level, Prediction, Risk, Similar
 from complaints.taxonomy import Taxonomy
-from serving.assessing import assess_again, in_force
+from serving import reviewing
 from serving.champion import Snapshot
 from serving.pages.marks import plain
-from serving.pages.words import LEVELS
+from serving.pages.words import LEVELS, OUTCOMES
+from serving.routes.risk_schemas import RiskOut
+from serving.routes.risks import risk_now
 from serving.service import Service
 from serving.store.review_cases import Case, Neighbour
 from serving.store.review_queue import Lease
 from serving.store.review_words import Decided, Said
-from serving.store.risks import Assessed
 
 # Characters of another complaint's text that are shown.
 SNIPPET = 90
-OUTCOMES = {"accepted": "确认", "corrected": "更正", "skipped": "跳过"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,16 @@ class CaseView:
         return replace(self, heads=heads, evidence=reading.evidence, similar=reading.similar)
 
 
-def view_of(service: Service, snapshot: Snapshot, case: Case, lease: Lease | None, now: datetime) -> CaseView:
+def view_of(service: Service, snapshot: Snapshot, case: Case, lease: Lease | None) -> CaseView:
     """A case as it stands now; reads the store."""
-    request, response = orjson.loads(case.request), orjson.loads(case.response)
-    complaint = Complaint.model_validate({name: request[name] for name in Complaint.model_fields if name in request})
+    response = orjson.loads(case.response)
+    complaint = reviewing.sent(case.request)
     heads = {name: HeadPrediction.model_validate(one) for name, one in response["heads"].items()}
     taxonomy = snapshot.predictor.taxonomy
-    risk, level, assessed = _risk(service, case, Risk.model_validate(response["risk"]))
+    try:
+        now = risk_now(service, case.prediction_id)
+    except NotFound:  # it was stored before risks were
+        now = None
     return CaseView(
         id=case.prediction_id,
         complaint=complaint,
@@ -103,40 +106,35 @@ def view_of(service: Service, snapshot: Snapshot, case: Case, lease: Lease | Non
         reader=snapshot.version,
         taxonomy=taxonomy,
         heads={name: one for name, one in heads.items() if name in taxonomy.heads},
-        risk=risk,
-        level=level,
-        alike_before=assessed.context.alike_before if assessed is not None else 0,
-        burst=assessed.context.burst if assessed is not None else 0,
+        risk=now.risk if now is not None else Risk.model_validate(response["risk"]),
+        level=now.level if now is not None else response["risk"]["level"],
+        alike_before=now.alike_before if now is not None else 0,
+        burst=now.burst if now is not None else 0,
         warnings=tuple(response["warnings"]),
         said={one.head: one.label for one in case.words if one.kind == "explicit" and one.withdrawn_at is None},
         others=[_nearby(taxonomy, one) for one in case.others],
         near=[_nearby(taxonomy, one) for one in case.nearest],
-        history=sorted(_events(taxonomy, case.words, case.decisions, assessed), key=lambda one: one.at),
+        history=sorted(_events(taxonomy, case.words, case.decisions, now), key=lambda one: one.at),
         until=lease.until if lease is not None else None,
         done=case.place is not None and case.place.state == "done",
     )
 
 
-def _risk(service: Service, case: Case, given: Risk) -> tuple[Risk, Level, Assessed | None]:
-    """The risk as it stands now, the level that holds; what was given where it cannot be computed again."""
-    try:
-        stored = service.store.assessed(case.prediction_id, service.policies.control.policy)
-    except NotFound:
-        return given, given.level, None
-    ruling = service.policies.choose(stored.business_line)
-    risk = assess_again(ruling.policy, stored, stored.context)
-    return risk, in_force(stored, risk.level), stored
-
-
 def _nearby(taxonomy: Taxonomy, one: Neighbour) -> Nearby:
-    request = orjson.loads(one.request)
     said = [_name(taxonomy, head, label) for head, label in one.labels.items() if head in taxonomy.heads]
     note = f"相似度 {one.similarity:.2f}" if one.similarity is not None else ""
-    return Nearby(one.prediction_id, one.at, plain(request["text"], SNIPPET), " · ".join(said[:2]), one.level, note)
+    return Nearby(
+        one.prediction_id,
+        one.at,
+        plain(reviewing.sent(one.request).text, SNIPPET),
+        " · ".join(said[:2]),
+        one.level,
+        note,
+    )
 
 
 def _events(
-    taxonomy: Taxonomy, words: Iterable[Said], decisions: Iterable[Decided], assessed: Assessed | None
+    taxonomy: Taxonomy, words: Iterable[Said], decisions: Iterable[Decided], risk: RiskOut | None
 ) -> Iterable[Event]:
     said = list(words)
     for one in decisions:
@@ -154,11 +152,11 @@ def _events(
             source = "结单结果" if word.kind == "implicit" else "更正"
             what = f"{source}：{taxonomy.heads[word.head].name} → {_name(taxonomy, word.head, word.label)}"
             yield Event(word.given_at, word.actor, what + ("（已撤销）" if word.withdrawn_at is not None else ""))
-    if assessed is not None:
-        for verdict in assessed.verdicts:
+    if risk is not None:
+        for verdict in risk.verdicts:
             verb = "确认" if verdict.level == verdict.suggested else "改定"
             yield Event(verdict.given_at, verdict.actor, f"{verb}风险等级为{LEVELS[verdict.level]}")
-        for seen in assessed.observations:
+        for seen in risk.observations:
             yield Event(seen.at, "监测", f"公开传播：阅读 {seen.reads or 0}，转发 {seen.reposts or 0}")
 
 

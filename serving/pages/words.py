@@ -17,6 +17,26 @@ LEVELS = {"low": "低", "medium": "中", "high": "高"}
 SEVERITIES = {"normal": "一般", "serious": "严重", "urgent": "紧急"}
 DIMENSIONS = {"business": "业务", "financial": "财务", "reputation": "声誉", "compliance": "合规"}
 ROLES = {"analyst": "分析员", "lead": "组长", "admin": "管理员"}
+OUTCOMES = {"accepted": "确认", "corrected": "更正", "skipped": "跳过"}
+ACTIONS = {
+    "sign_in": "登录",
+    "sign_in_refused": "登录被拒",
+    "sign_out": "退出",
+    "view": "查看案件",
+    "unmask": "显示号码",
+    "accepted": "确认案件",
+    "corrected": "更正案件",
+    "skipped": "跳过案件",
+    "undone": "撤销决定",
+    "said": "更正一处",
+    "withdrawn": "撤回更正",
+    "export": "导出更正",
+    "promote": "推广模型",
+    "rollback": "回退模型",
+    "challenge": "影子运行",
+    "add_user": "添加人员",
+    "disable_user": "停用人员",
+}
 CHANNELS = {
     "app": "应用内",
     "app_review": "应用评价",
