@@ -35,6 +35,7 @@ from complaints.taxonomy import Taxonomy
 from complaints.text import clean
 from serving.app import create_app
 from serving.champion import Fixed, Snapshot, Source, load
+from serving.models import Opened
 from serving.settings import Settings
 from serving.store.contexts import Draft
 from serving.store.engine import open_engine
@@ -159,9 +160,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _served(settings: Settings, source: Source | None = None) -> Iterator[httpx.Client]:
+def _served(settings: Settings, source: Source | None = None, models: Opened | None = None) -> Iterator[httpx.Client]:
     """The service in a thread on a free port, and a client of it that has no key."""
-    config = uvicorn.Config(create_app(settings, source), port=0, access_log=False, log_config=None)
+    config = uvicorn.Config(create_app(settings, source, models), port=0, access_log=False, log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

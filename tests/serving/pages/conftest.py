@@ -1,0 +1,176 @@
+"""One service with its pages, people who may sign in, cases that wait, and a registry with two versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("nicegui", reason="the extra `pages` is not installed")
+pytest.importorskip("argon2", reason="the extra `pages` is not installed")
+
+from complaints.bundle import Bundle
+from serving import access
+from serving.settings import Settings
+from serving.store.queries import Store
+
+KEY = "k" * 32
+PASSWORD = "不易猜的密码-2026"
+PEOPLE = {"李岚": "analyst", "陈默": "lead", "周宁": "admin"}
+PHONE = "13812345678"
+TEXTS = (
+    "空调坏了不制冷，客服态度差，我要曝光！",
+    f"退款慢，投诉！电话{PHONE}，快回。",
+    "物流慢，空调坏了。",
+    "客服态度差，退款慢，消协投诉！",
+    "空调不制冷，物流差。",
+    "退款慢，客服差，曝光！",
+    "物流慢，客服态度差，投诉。",
+    "空调坏了，退款慢。",
+    "不制冷，客服差，消协！",
+    "态度差，物流慢，退款慢，投诉！",
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pages are, and what is behind them."""
+
+    url: str
+    settings: Settings
+    store: Store
+
+
+@pytest.fixture(scope="session")
+def place(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_bundle: Callable[..., Bundle],
+    served: Callable[..., AbstractContextManager[httpx.Client]],
+    wait_until: Callable[..., None],
+    mlflow_client: Any,
+) -> Iterator[Place]:
+    """The service with an API key, over a real registry, watched several times a second."""
+    from serving.pages import host
+
+    host.RECONNECT = 1.0  # a browser that is gone is soon taken for gone
+    home = tmp_path_factory.mktemp("pages")
+    settings = Settings(home=home, api_keys=(KEY,), workers=2, audit_share=1.0, poll=0.2)
+    # A registry of their own, without the seconds that making its tables takes.
+    shutil.copy(mlflow_client.tracking_uri.removeprefix("sqlite:///"), home / "mlflow.db")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mlflow's own
+        from training.registry import Registry
+
+        def opened() -> Registry:
+            return Registry(settings.tracking_uri, settings.artifacts)
+
+        registry = opened()
+        for favour in (0, 5):
+            registry.register_bundle(make_bundle(home / f"bundle-{favour}", favour=favour), "import")
+        _judge(registry)
+        registry.promote("consumer", "1", "第一版")
+    store = Store(settings.database)
+    for name, role in PEOPLE.items():
+        access.add_user(store, name, role, PASSWORD, datetime.now(UTC))
+    with served(settings, None, models=opened) as client:
+        wait_until(lambda: client.get("/health/ready").status_code == 200)
+        items = [
+            {"text": text, "ticket_id": f"T{i}", "channel": "app", "customer": {"id": "C1"}}
+            for i, text in enumerate(TEXTS)
+        ]
+        sent = client.post("/v1/predictions:batch", json={"items": items}, headers={"Authorization": f"Bearer {KEY}"})
+        assert [one["status"] for one in sent.json()["items"]] == [200] * len(TEXTS)
+        yield Place(str(client.base_url).rstrip("/"), settings, store)
+    store.close()
+
+
+def _judge(registry: Any) -> None:
+    """What training leaves on a version that its gate let pass."""
+
+    def change(before: float, after: float) -> dict[str, float]:
+        values = {"champion": before, "candidate": after, "difference": round(after - before, 4)}
+        return values | {"low": -0.01, "high": 0.05, "luck": 0.4}
+
+    label = {"label": "refund.slow", "name": "退换退款/退款慢", "rows": 30}
+    head = {
+        "rows": 200,
+        "accuracy": change(0.7, 0.72),
+        "macro_f1": change(0.6, 0.63),
+        "auto": {
+            "champion": {"rows": 90, "right": 0.95},
+            "candidate": {"rows": 99, "right": None},
+            "target": 0.95,
+        },
+        "classes": [label | {"recall": change(0.5, 0.6), "f1": change(0.5, 0.55)}],
+    }
+    found = {
+        "gate": {"passed": True, "reasons": []},
+        "speed": 1.02,
+        "size": 1.0,
+        "sets": {"test": {"category": head}},
+    }
+    version = next(one for one in registry.versions("consumer") if one.version == "2")
+    registry.client.log_text(version.run_id, json.dumps(found), "comparison.json")
+    registry.client.set_model_version_tag("consumer", "2", "gate", "passed")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A real browser without a window."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("Chromium is not installed (Debian: chromium, fonts-noto-cjk)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def enter(place: Place, chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Sign a person in, in a browser of their own, and give its page; what goes wrong in it fails the test."""
+    contexts, faults = [], []
+
+    def signed_in(name: str, width: int = 1400) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": 900}, locale="zh-CN")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: faults.extend(_abroad(request.url, place.url)))
+        page.goto(f"{place.url}/review/")
+        page.fill("#name", name)
+        page.fill("#password", PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".page h1")
+        return page
+
+    yield signed_in
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _abroad(url: str, home: str) -> list[str]:
+    """The address, if it is of another machine: nothing is fetched from one."""
+    return [] if url.startswith((home, home.replace("http", "ws"), "data:", "blob:")) else [url]
+
+
+@pytest.fixture
+def password() -> str:
+    return PASSWORD
+
+
+@pytest.fixture
+def phone() -> str:
+    return PHONE

@@ -1,0 +1,169 @@
+"""A real Chromium at the pages: what a person sees and types, from signing in to promoting a model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+# One case, from its appearing until the next one is there.
+SECONDS = 10.0
+
+
+def says(page: Any) -> str:
+    """The case that is shown, by its ticket."""
+    return str(page.inner_text(".meta b"))
+
+
+def wait_for_another(page: Any, before: str) -> None:
+    page.wait_for_function(
+        "b => { const e = document.querySelector('.meta b'); return e && e.innerText !== b }", arg=before
+    )
+    page.wait_for_timeout(500)  # a key that comes at once is held to be meant for the case before
+
+
+def begin(page: Any) -> None:
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".choice.on")
+    page.wait_for_timeout(500)
+
+
+def test_a_wrong_password_is_told_in_chinese_and_lets_nobody_in(place: Any, chromium: Any) -> None:
+    context = chromium.new_context(locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{place.url}/review/models")
+    assert "/review/sign-in" in page.url
+    page.fill("#name", "李岚")
+    page.fill("#password", "不是这个密码")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fault")
+    assert "密码不对" in page.inner_text(".fault")
+    page.goto(f"{place.url}/review/")
+    assert "/review/sign-in" in page.url
+    context.close()
+
+
+def test_cases_are_reviewed_by_keyboard_and_taken_back(enter: Callable[..., Any], place: Any) -> None:
+    page = enter("李岚")
+    assert page.locator(".table tbody tr").count() >= 8
+    begin(page)
+    first, started = says(page), time.monotonic()
+    page.keyboard.press("2")
+    page.wait_for_selector(".answer .a.changed")
+    page.keyboard.press("Enter")
+    wait_for_another(page, first)
+    assert time.monotonic() - started < SECONDS
+    done = place.store.logged(actor="李岚", action="corrected")[0]
+    words = [word for word in place.store.words(done.subject) if word.label != word.predicted]
+    assert [word.head for word in words] == ["category"]
+
+    second = says(page)
+    page.keyboard.press("Enter")  # accept
+    wait_for_another(page, second)
+    assert place.store.logged(actor="李岚", action="accepted")
+
+    third = says(page)
+    page.keyboard.press("s")
+    wait_for_another(page, third)
+    page.keyboard.press("z")
+    page.wait_for_function("b => document.querySelector('.meta b').innerText === b", arg=third)
+    page.wait_for_selector("text=已撤销")
+    assert place.store.logged(actor="李岚", action="undone")
+
+    page.wait_for_timeout(500)
+    page.keyboard.press("0")  # a label that is not among the nine
+    page.wait_for_selector(".choice.pick")
+    page.keyboard.type("发票")
+    page.wait_for_function("() => document.querySelectorAll('.choice.pick').length === 1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".answer .a.changed")
+    assert "发票" in page.inner_text(".answer .a.changed")
+
+
+def test_two_people_never_have_the_same_case_and_a_closed_browser_gives_its_own_back(
+    enter: Callable[..., Any], place: Any, wait_until: Callable[..., None]
+) -> None:
+    one, other = enter("李岚"), enter("陈默")
+    for page in (one, other):
+        begin(page)
+        page.wait_for_timeout(1500)  # the next one is fetched
+    held = {name: {lease.prediction_id for lease in place.store.held(name, _now())} for name in ("李岚", "陈默")}
+    assert held["李岚"]
+    assert held["陈默"]
+    assert not held["李岚"] & held["陈默"]
+    assert says(one) != says(other)
+    one.context.close()
+    wait_until(lambda: not place.store.held("李岚", _now()), 30)
+
+
+def test_numbers_are_masked_until_a_role_that_may_unmasks_them(
+    enter: Callable[..., Any], place: Any, phone: str
+) -> None:
+    analyst = enter("李岚")
+    assert phone not in analyst.content()
+    analyst.fill("input[aria-label=搜索]", "快回")
+    analyst.keyboard.press("Enter")
+    analyst.wait_for_function("() => document.querySelectorAll('.table tbody tr').length === 1")
+    link = analyst.locator(".table td.text a").get_attribute("href")
+    analyst.goto(f"{place.url}{link}")
+    analyst.wait_for_selector(".complaint .hidden-number")
+    assert phone not in analyst.content()
+    assert analyst.locator("text=显示号码").count() == 0
+    analyst.context.close()
+
+    lead = enter("陈默")
+    lead.goto(f"{place.url}{link}")
+    lead.wait_for_selector(".complaint .hidden-number")
+    assert phone not in lead.content()
+    lead.click("text=显示号码")
+    lead.wait_for_selector(f"text={phone}")
+    assert place.store.logged(actor="陈默", action="unmask")[0].subject in str(link)
+
+
+def test_a_search_for_one_character_says_what_to_do(enter: Callable[..., Any]) -> None:
+    page = enter("李岚")
+    page.fill("input[aria-label=搜索]", "退")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".empty")
+    assert "至少输入两个字" in page.inner_text(".empty")
+
+
+def test_a_model_is_promoted_and_rolled_back_with_a_reason(enter: Callable[..., Any], place: Any) -> None:
+    page = enter("陈默")
+    page.goto(f"{place.url}/review/models")
+    page.click(".versions >> text=v2")
+    page.click("text=推广为现行版本")
+    page.wait_for_selector("textarea")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=请写明理由")
+    page.keyboard.type("退款一类好了两点")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v2'")
+    assert place.store.logged(action="promote")[0].detail == {"reason": "退款一类好了两点"}
+
+    page.click("text=回退到上一个现行版本")
+    page.wait_for_selector("textarea")
+    page.keyboard.type("误判多了")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
+    assert place.store.logged(action="rollback")[0].actor == "陈默"
+
+
+@pytest.mark.parametrize("width", [1400, 1024, 768])
+def test_no_page_is_wider_than_the_screen(enter: Callable[..., Any], place: Any, width: int) -> None:
+    page = enter("周宁", width)
+    wide = []
+    for path in ("", "case", "quality", "models", "people", "log"):
+        page.goto(f"{place.url}/review/{path}")
+        page.wait_for_selector(".bar")
+        page.wait_for_function("() => !document.body.innerText.includes('正在')")
+        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            wide.append(path)
+    assert wide == []
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
