@@ -74,7 +74,8 @@ def accepted(tallies: Sequence[Tally], names: Mapping[str, str], promised: Mappi
 
 def kept(found: Sequence[Kept], names: Mapping[str, str]) -> Options:
     """Precision of `auto` among audited cases with its interval, and the promise as a mark."""
-    ones = [one for one in found if one.head in names and one.tried]
+    by_head = {one.head: one for one in found if one.tried}
+    ones = [by_head[head] for head in names if head in by_head]
     lows = [100 * min(one.interval[0], one.promised or 1.0) for one in ones]
     bars = [
         {"value": [at, round(100 * one.interval[0], 1), round(100 * one.interval[1], 1)]} for at, one in enumerate(ones)

@@ -9,6 +9,8 @@ from nicegui import ui
 
 from serving.pages.shell import button, guarded
 
+# A dialog is there before the next key: what is typed at once must not be lost to a movement.
+QUICK = "transition-duration=0"
 # Labels listed at once; more letters narrow them.
 LISTED = 9
 
@@ -21,7 +23,7 @@ class LabelDialog:
         self._names: Mapping[str, str] = {}
         self._found: list[str] = []
         self._at = 0
-        with ui.dialog() as self._dialog, ui.element("div").classes("card").style("width:400px"):
+        with ui.dialog().props(QUICK) as self._dialog, ui.element("div").classes("card").style("width:400px"):
             self._title = ui.html("", sanitize=False)
             self._field = ui.input(placeholder="输入几个字，↑ ↓ 选择，回车确定").props("outlined dense autofocus")
             self._field.style("width:100%").on_value_change(guarded(self._narrow))
@@ -80,7 +82,7 @@ class TextDialog:
     def __init__(self, written: Callable[[str], Awaitable[None] | None]) -> None:
         self._written = written
         self._needed = False
-        with ui.dialog() as self._dialog, ui.element("div").classes("card").style("width:480px"):
+        with ui.dialog().props(QUICK) as self._dialog, ui.element("div").classes("card").style("width:480px"):
             self._title = ui.html("", sanitize=False)
             self._field = ui.textarea().props("outlined autofocus maxlength=2000 rows=3").style("width:100%")
             self._field.on("keydown.enter.exact.prevent", guarded(self._keep))

@@ -57,7 +57,7 @@ class ModelsPage:
                 self._deeds = ui.element("div").classes("deeds")
             self._body = ui.element("div").classes("stack")
             with self._body:
-                ui.html('<div class="card empty">正在打开模型库…</div>', sanitize=False)
+                ui.html('<div class="card empty waits">正在打开模型库…</div>', sanitize=False)
         self._reasons = TextDialog(self._reasoned)
         self._tell()
         ui.timer(LOOK, guarded(self._tell), immediate=False)
@@ -146,7 +146,10 @@ class ModelsPage:
             button("停止影子运行", "", "btn", lambda: self._set_challenger(None))
         else:
             button("影子运行", "", "btn", lambda: self._set_challenger(version))
-        button("推广为现行版本", "", "btn main", lambda: self._ask_promotion(version))
+        if any(one.version == version and one.tags.get("gate") == "refused" for one in self._versions):
+            ui.html("未通过关口，不能在这里推广", sanitize=False).classes("late")
+        else:
+            button("推广为现行版本", "", "btn main", lambda: self._ask_promotion(version))
 
     async def _draw_shadow(self, version: str) -> None:
         store, taxonomy = self._desk.service.store, self._desk.taxonomy

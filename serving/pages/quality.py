@@ -52,7 +52,7 @@ class QualityPage:
                 period.style("width:120px").on_value_change(guarded(lambda: self._choose(cast("int", period.value))))
             self._body = ui.element("div")
             with self._body:
-                ui.html('<div class="card empty">正在统计…</div>', sanitize=False)
+                ui.html('<div class="card empty waits">正在统计…</div>', sanitize=False)
 
     async def _choose(self, weeks: int) -> None:
         self._weeks = weeks
@@ -178,7 +178,8 @@ def _labels(tallies: Sequence[Tally], taxonomy: Taxonomy) -> str:
         if one.head in taxonomy.heads:
             counts[one.head, one.label][0] += one.accepted
             counts[one.head, one.label][1] += one.corrected
-    worst = sorted(counts.items(), key=lambda item: (-item[1][1], item[0]))[:LABELS]
+    wrong = [item for item in counts.items() if item[1][1]]
+    worst = sorted(wrong, key=lambda item: (-item[1][1], item[0]))[:LABELS]
     lines = "".join(
         f'<tr><td class="soft">{escape(taxonomy.heads[head].name)}</td>'
         f"<td>{escape(taxonomy.heads[head].names.get(label, label))}</td>"
@@ -190,7 +191,7 @@ def _labels(tallies: Sequence[Tally], taxonomy: Taxonomy) -> str:
         '<th class="num">认可率</th></tr>'
     )
     table = f'<table class="table plain"><thead>{head}</thead><tbody>{lines}</tbody></table>'
-    return f"<h2>更正最多的答案</h2>{table if lines else '<p class=muted>还没有。</p>'}"
+    return "<h2>更正最多的答案</h2>" + (table if lines else '<p class="muted">还没有更正过。</p>')
 
 
 def _agreement(report: QualityReport, names: dict[str, str]) -> str:

@@ -75,7 +75,7 @@ def test_cases_are_reviewed_by_keyboard_and_taken_back(enter: Callable[..., Any]
 
     page.wait_for_timeout(500)
     page.keyboard.press("0")  # a label that is not among the nine
-    page.wait_for_selector(".choice.pick")
+    page.wait_for_selector("input:focus")
     page.keyboard.type("发票")
     page.wait_for_function("() => document.querySelectorAll('.choice.pick').length === 1")
     page.keyboard.press("Enter")
@@ -136,7 +136,7 @@ def test_a_model_is_promoted_and_rolled_back_with_a_reason(enter: Callable[..., 
     page.goto(f"{place.url}/review/models")
     page.click(".versions >> text=v2")
     page.click("text=推广为现行版本")
-    page.wait_for_selector("textarea")
+    page.wait_for_selector("textarea:focus")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=请写明理由")
     page.keyboard.type("退款一类好了两点")
@@ -144,8 +144,9 @@ def test_a_model_is_promoted_and_rolled_back_with_a_reason(enter: Callable[..., 
     page.wait_for_function("() => document.querySelector('.serving').innerText === 'v2'")
     assert place.store.logged(action="promote")[0].detail == {"reason": "退款一类好了两点"}
 
+    page.wait_for_selector("textarea", state="hidden")
     page.click("text=回退到上一个现行版本")
-    page.wait_for_selector("textarea")
+    page.wait_for_selector("textarea:focus")
     page.keyboard.type("误判多了")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
@@ -159,7 +160,7 @@ def test_no_page_is_wider_than_the_screen(enter: Callable[..., Any], place: Any,
     for path in ("", "case", "quality", "models", "people", "log"):
         page.goto(f"{place.url}/review/{path}")
         page.wait_for_selector(".bar")
-        page.wait_for_function("() => !document.body.innerText.includes('正在')")
+        page.wait_for_function("() => !document.querySelector('.waits')")
         if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
             wide.append(path)
     assert wide == []
