@@ -3,6 +3,7 @@
     JianweiError
     ├── InvalidInput            what a caller or a person handed in cannot be used
     │   ├── UnreadableFile      a data file: format, encoding, columns
+    │   ├── UnwritableFile      a result cannot be written where it was asked for: a full disk, another run's journal
     │   ├── UnknownLabel        a label that the taxonomy does not hold
     │   └── RecipeError         a training recipe
     ├── TaxonomyError           a taxonomy file
@@ -35,6 +36,10 @@ class InvalidInput(JianweiError):
 
 class UnreadableFile(InvalidInput):
     """A data file cannot be read: its format, encoding or columns are at fault."""
+
+
+class UnwritableFile(InvalidInput):
+    """A result cannot be written where it was asked for."""
 
 
 class UnknownLabel(InvalidInput):

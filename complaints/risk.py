@@ -62,6 +62,7 @@ class _Facts:
         self.money = total_money(found)
         self.reach = largest(found, "reach")
         self.fans = largest(found, "followers")
+        self.counts = any(one is not None for one in (self.people, self.money, self.reach, self.fans))
 
     def applied(self) -> dict[str, _Applied]:
         """The rules that apply, by code, in the policy's order."""
@@ -76,18 +77,19 @@ class _Facts:
         word = self.policy.language.find(self.text, rule.keywords, rule.not_in, done=rule.done)
         if word is not None:
             yield _Applied(rule, f"{rule.name}：{word.word}", (word.start, word.end))
-        for bound, quantity, strict in (
-            (rule.people, self.people, True),
-            (rule.amount, self.money, True),
-            (rule.reach, self.reach, False),
-            (rule.followers, self.fans, False),
-        ):
-            if (
-                bound is not None
-                and quantity is not None
-                and (quantity.low > bound or (not strict and quantity.low >= bound))
+        if self.counts:  # few texts count anything, and there are many rules
+            for bound, quantity, strict in (
+                (rule.people, self.people, True),
+                (rule.amount, self.money, True),
+                (rule.reach, self.reach, False),
+                (rule.followers, self.fans, False),
             ):
-                yield self._counted(rule, quantity)
+                if (
+                    bound is not None
+                    and quantity is not None
+                    and (quantity.low > bound or (not strict and quantity.low >= bound))
+                ):
+                    yield self._counted(rule, quantity)
         yield from self._context(rule)
         for head, labels in rule.labels.items():
             one = self.heads.get(head)

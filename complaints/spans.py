@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from complaints.text import simplify
+
+# Characters whose folding is remembered: texts of a language use a few thousand.
+CHARACTERS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,18 @@ class Locator:
 
 def _fold(raw: str) -> tuple[str, list[int]]:
     """Text without white space and invisible characters, in half width and simplified, and where each came from."""
-    characters: list[str] = []
-    origin: list[int] = []
-    for index, character in enumerate(raw):
-        for one in unicodedata.normalize("NFKC", character):
-            if not one.isspace() and unicodedata.category(one) not in ("Cf", "Mn", "Cc"):
-                characters.append(one)
-                origin.append(index)
-    folded = "".join(characters)
+    parts = list(map(_visible, raw))
+    folded = "".join(parts)
+    origin = [index for index, part in enumerate(parts) for _ in part]
     simplified = simplify(folded)
     return (simplified if len(simplified) == len(folded) else folded), origin
+
+
+@lru_cache(CHARACTERS)
+def _visible(character: str) -> str:
+    """What is left of one character: in half width, nothing of white space and of what cannot be seen."""
+    return "".join(
+        one
+        for one in unicodedata.normalize("NFKC", character)
+        if not one.isspace() and unicodedata.category(one) not in ("Cf", "Mn", "Cc")
+    )

@@ -99,6 +99,8 @@ def predict(
     jianwei predict tickets.csv -o answers.csv --text 内容
 
     jianwei predict "快递三天没动静，客服也不回"
+
+    The same command goes on with a run that was cut short. JIANWEI_WORKERS processes share the work.
     """
     prepare()
     from complaints.bundle import Bundle
@@ -122,10 +124,19 @@ def predict(
 
     from serving.bulk import predict_file
 
-    done = predict_file(predictor, Path(source), output, text=text, title=title, console=Console(stderr=True))
+    done = predict_file(
+        predictor,
+        Path(source),
+        output,
+        text=text,
+        title=title,
+        processes=settings.workers,
+        console=Console(stderr=True),
+    )
     typer.echo(
         f"{done.predicted} rows -> {output}"
         + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
+        + (f"; {done.resumed} of all were done before" if done.resumed else "")
     )
 
 

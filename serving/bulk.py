@@ -1,53 +1,76 @@
-"""Files of rows in, files of predictions out; memory stays flat however long the file.
+"""Files of rows in, files of predictions out: as many rows as there are, in flat memory, whatever happens on the way.
 
-Rows keep their order. The output is written beside its place and moved there at the end, so that a run that was
-killed leaves nothing that looks whole. Cells of the input go out as they came in, those that begin with = + - @
-included: they are data, and a quote put before them would change it for every program but a spreadsheet.
+    rows --windows--> complaints --those not met before, longest first--> workers --answers--> rows in their order
+
+A window is written, and noted in a journal, when all of it is answered; the journal is how a killed run goes on. Cells
+of the input go out as they came in, those that begin with = + - @ included: they are data, and a quote put before them
+would change it for every program but a spreadsheet.
 """
 
 from __future__ import annotations
 
-import csv
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol, TextIO
 
 import orjson
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from complaints.errors import InvalidInput
 from complaints.files import BadRow, DataFile, Row
 from complaints.predictor import Predictor
-from complaints.records import Complaint, Prediction
-from complaints.taxonomy import Taxonomy
+from complaints.records import Complaint
+from serving.bulk_journal import Journal
+from serving.bulk_output import BOM, Format, csv_lines
+from serving.bulk_workers import Answers, Here, Processes
 
-# Rows predicted and written at a time: enough to sort by length over all threads, a megabyte or two of memory.
-CHUNK = 512
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+# Rows of a window, and characters in it, whichever comes first: enough that the workers are seldom waited for at its
+# end, a few seconds of work that a kill can cost, and a few megabytes of memory.
+ROWS, CHARACTERS = 2048, 4_000_000
+# Windows that are read ahead while one is being answered.
+AHEAD = 2
+# Complaints handed to a worker at a time.
+CHUNK = 32
+# Bytes of answers that are kept for the same complaint to come again.
+KEPT = 32_000_000
 # Deadlines are counted from created_at; at the ends of the calendar there is no room to count.
 YEARS = (1970, 2200)
+
+# Answers to one chunk, when they are there, and the place in them.
+_Awaited = tuple[Callable[[], Answers], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows were predicted, and how many were not; `errors` is the file that says why, None where none was."""
+    """How many rows were predicted, and how many were not; `errors` is the file that says why, None where none was.
+
+    `resumed` of them were done by an earlier run that was cut short.
+    """
 
     predicted: int
     failed: int
     errors: Path | None
+    resumed: int = 0
 
 
-class _Writer(Protocol):
-    def write(self, rows: Sequence[tuple[Row, Prediction]]) -> None: ...
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A row, and why it has no answer, its answer, or where that will be; `key` is the complaint's."""
+
+    row: Row | BadRow
+    key: bytes
+    answer: str | bytes | _Awaited
 
 
-def predict_file(
+def predict_file(  # noqa: PLR0913  a keyword a column
     predictor: Predictor,
     source: Path,
     output: Path,
@@ -56,6 +79,7 @@ def predict_file(
     title: str | None = None,
     channel: str | None = None,
     created_at: str | None = None,
+    processes: int = 1,
     console: Console | None = None,
 ) -> Counts:
     """Predict every row of `source` into `output`: .csv (UTF-8 that Excel opens), .jsonl or .parquet.
@@ -64,52 +88,151 @@ def predict_file(
     CSV and Parquet get `HEAD`, `HEAD_confidence`, `HEAD_decision`, `HEAD_reason` for each head, `risk_level`,
     `severity`, `propagation_index`, `warnings`, an input column of such a name being kept as `NAME_input`; JSONL
     gets the row under `row` and the whole prediction under `prediction`. Rows that cannot be read or have no text go
-    to `<output>.errors.csv`. Progress is drawn on `console` where one is given. Raises InvalidInput where source and
-    output do not fit, UnreadableFile where the source cannot be read.
+    to `<output>.errors.csv`. A run that was cut short goes on where it was when it is called again with the same file,
+    model, policy and options. Files of more than a window are shared among `processes`. Progress is drawn on `console`
+    where one is given. Raises InvalidInput where source and output do not fit, UnreadableFile where the source cannot
+    be read, UnwritableFile where the disk is full or an unfinished run of another kind lies there.
     """
     data = DataFile(source)
     columns = {"text": text, "title": title, "channel": channel, "created_at": created_at}
     named = {field: column for field, column in columns.items() if column is not None}
     data.require(named.values())
     errors = output.with_name(f"{output.name}.errors.csv")
+    form = Format(output.suffix, data.columns, predictor.taxonomy)
     _check(source, output, errors)
-    written = _columns(predictor.taxonomy)
     if not _writable("".join(data.columns)):
         raise InvalidInput(f"{source} names a column with characters that are not Unicode; rename it")
-    predicted = failed = 0
     with ExitStack() as stack:
-        out = stack.enter_context(_beside(output))
-        refused = stack.enter_context(_beside(errors))
-        writer = stack.enter_context(_writer(out, output.suffix, data.columns, written))
-        faults = csv.writer(stack.enter_context(_open_csv(refused)))
-        faults.writerow(["row", "reason"])
-        progress = stack.enter_context(_progress(console))
-        task = progress.add_task(source.name, total=None)
-        for chunk in _chunks(data):
-            good: list[tuple[Row, Complaint]] = []
-            for row in chunk:
-                one = _complaint(row, named)
-                if isinstance(one, Complaint) and isinstance(row, Row):
-                    good.append((row, one))
-                else:
-                    faults.writerow([row.number, one])
-            predictions = predictor.predict([complaint for _, complaint in good])
-            writer.write([(row, prediction) for (row, _), prediction in zip(good, predictions, strict=True)])
-            predicted, failed = predicted + len(good), failed + len(chunk) - len(good)
-            progress.advance(task, len(chunk))
-    if not failed:
-        errors.unlink()
-    return Counts(predicted, failed, errors if failed else None)
+        journal = stack.enter_context(Journal(output, errors, _run(predictor, source, named)))
+        mark = journal.mark
+        if not mark.whole:
+            if not mark.output + mark.errors:
+                journal.commit(form.head(), BOM + csv_lines([["row", "reason"]]), predicted=0, failed=0)
+            progress = stack.enter_context(_progress(console))
+            total = None if console is None else sum(1 for _ in data)
+            task = progress.add_task(source.name, total=total, completed=mark.rows)
+            windows = _windows(islice(data, mark.rows, None))
+            first = next(windows, [])
+            many = processes > 1 and len(first) == ROWS
+            workers = Processes(predictor, form.answer, processes) if many else Here(predictor, form.answer)
+            stack.callback(workers.close)
+            for window in _answered(chain([first], windows), workers, named):
+                _write(journal, form, window)
+                progress.advance(task, len(window))
+        journal.finish(form.finish)
+        failed = journal.mark.failed
+        return Counts(journal.mark.predicted, failed, errors if failed else None, mark.rows)
 
 
 def _check(source: Path, output: Path, errors: Path) -> None:
-    if output.suffix not in SUFFIXES:
-        raise InvalidInput(f"cannot write {output.suffix or 'a file without suffix'}: use {', '.join(SUFFIXES)}")
     for path in (output, errors):
         if path.exists() and path.samefile(source):
             raise InvalidInput(f"{path} is the input: choose another output")
     if output.is_dir() or not output.parent.is_dir():
         raise InvalidInput(f"cannot write {output}: its folder must exist, and it must be a file")
+
+
+def _run(predictor: Predictor, source: Path, named: Mapping[str, str]) -> dict[str, str]:
+    """What the answers depend on: an unfinished run goes on only where none of it has changed."""
+    with source.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "input file": content,
+        "model": hashlib.sha256(predictor.bundle.manifest.model_dump_json().encode()).hexdigest(),
+        "policy": predictor.policy.digest,
+        "choice of columns": orjson.dumps(dict(named)).decode(),
+        "version of jianwei": version("jianwei"),
+    }
+
+
+def _answered(
+    windows: Iterable[list[Row | BadRow]], workers: Here | Processes, named: Mapping[str, str]
+) -> Iterator[list[_Asked]]:
+    """Windows with their answers, in order, while the next ones are already being worked at."""
+    kept = _Kept()
+    waiting: deque[list[_Asked]] = deque()
+    for window in windows:
+        waiting.append(_ask(window, workers, named, kept, waiting))
+        if len(waiting) > AHEAD:
+            yield _wait(waiting.popleft(), kept)
+    while waiting:
+        yield _wait(waiting.popleft(), kept)
+
+
+def _ask(
+    window: list[Row | BadRow],
+    workers: Here | Processes,
+    named: Mapping[str, str],
+    kept: _Kept,
+    waiting: Iterable[list[_Asked]],
+) -> list[_Asked]:
+    """Hand the complaints of a window that were not met before to the workers, the longest first."""
+    coming: dict[bytes, _Awaited] = {
+        one.key: one.answer for asked in waiting for one in asked if isinstance(one.answer, tuple)
+    }
+    new: dict[bytes, Complaint] = {}
+    found: list[tuple[Row | BadRow, bytes, str | bytes | None]] = []
+    for row in window:
+        complaint = _complaint(row, named)
+        if isinstance(complaint, str):
+            found.append((row, b"", complaint))
+            continue
+        key = _key(complaint)
+        answer = kept.get(key)
+        if answer is None and key not in coming:
+            new[key] = complaint
+        found.append((row, key, answer))
+    keys = sorted(new, key=lambda key: -len(new[key].text))
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        answers = workers.ask([new[key] for key in chunk])
+        coming |= {key: (answers, at) for at, key in enumerate(chunk)}
+    return [_Asked(row, key, coming[key] if answer is None else answer) for row, key, answer in found]
+
+
+def _wait(window: list[_Asked], kept: _Kept) -> list[_Asked]:
+    done = []
+    for one in window:
+        if isinstance(one.answer, tuple):
+            answers, at = one.answer
+            answer = answers()[at]
+            kept.put(one.key, answer)
+            done.append(_Asked(one.row, one.key, answer))
+        else:
+            done.append(one)
+    return done
+
+
+def _write(journal: Journal, form: Format, window: list[_Asked]) -> None:
+    good = [(one.row, one.answer) for one in window if isinstance(one.row, Row) and isinstance(one.answer, bytes)]
+    bad = [[one.row.number, one.answer] for one in window if isinstance(one.answer, str)]
+    journal.commit(form.rows(good), csv_lines(bad), predicted=len(good), failed=len(bad))
+
+
+class _Kept:
+    """Answers by complaint, as many as KEPT bytes hold, the ones least lately used forgotten first."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[bytes, bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._answers:
+            self._answers.move_to_end(key)
+        return self._answers.get(key)
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        self._size += len(answer) - len(self._answers.get(key, b""))
+        self._answers[key] = answer
+        self._answers.move_to_end(key)
+        while self._size > KEPT:
+            self._size -= len(self._answers.popitem(last=False)[1])
+
+
+def _key(complaint: Complaint) -> bytes:
+    """The same for complaints that are the same in everything a row can say."""
+    said = [complaint.text, complaint.title, complaint.channel, complaint.created_at]
+    return hashlib.blake2b(orjson.dumps(said), digest_size=16).digest()
 
 
 def _complaint(row: Row | BadRow, named: Mapping[str, str]) -> Complaint | str:
@@ -138,124 +261,25 @@ def _writable(text: str) -> bool:
     return True
 
 
-def _chunks(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    chunk: list[Row | BadRow] = []
+def _windows(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
+    window: list[Row | BadRow] = []
+    characters = 0
     for row in rows:
-        chunk.append(row)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+        window.append(row)
+        if isinstance(row, Row):
+            characters += sum(len(value or "") for value in row.values.values())
+        if len(window) == ROWS or characters >= CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
 
 
-def _columns(taxonomy: Taxonomy) -> list[str]:
-    heads = [f"{head}{suffix}" for head in taxonomy.heads for suffix in ("", "_confidence", "_decision", "_reason")]
-    return [*heads, "risk_level", "severity", "propagation_index", "warnings"]
+class _Rate(ProgressColumn):
+    """Rows a second, lately."""
 
-
-def _kept(columns: Sequence[str], added: Sequence[str]) -> list[str]:
-    """Names of the input's columns in the output: a label of the input must not pass for a prediction, nor be lost."""
-    taken, names = {*columns, *added}, []
-    for column in columns:
-        name = column
-        while name in added or (name != column and name in taken):
-            name += "_input"
-        taken.add(name)
-        names.append(name)
-    return names
-
-
-def _values(prediction: Prediction) -> list[str | float | None]:
-    """One prediction's values, in the order of `_columns`."""
-    values: list[str | float | None] = []
-    for one in prediction.heads.values():
-        values += [one.label, one.confidence, one.decision, one.reason]
-    risk = prediction.risk
-    return [*values, risk.level, risk.severity, risk.propagation.index, " ".join(prediction.warnings) or None]
-
-
-@contextmanager
-def _writer(path: Path, suffix: str, columns: list[str], added: list[str]) -> Iterator[_Writer]:
-    if suffix == ".parquet":
-        with _Parquet(path, columns, added) as writer:
-            yield writer
-    elif suffix == ".csv":
-        with _open_csv(path) as file:
-            yield _Csv(file, columns, added)
-    else:
-        with path.open("wb") as file:
-            yield _Jsonl(file)
-
-
-class _Csv:
-    def __init__(self, file: TextIO, columns: list[str], added: list[str]) -> None:
-        self._columns = columns
-        self._writer = csv.writer(file)
-        self._writer.writerow([*_kept(columns, added), *added])
-
-    def write(self, rows: Sequence[tuple[Row, Prediction]]) -> None:
-        for row, prediction in rows:
-            self._writer.writerow([*(row.values.get(column) for column in self._columns), *_values(prediction)])
-
-
-class _Jsonl:
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write(self, rows: Sequence[tuple[Row, Prediction]]) -> None:
-        for row, prediction in rows:
-            one = {"number": row.number, "row": row.values, "prediction": prediction.model_dump()}
-            self._file.write(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE))
-
-
-class _Parquet:
-    """One row group a chunk; the input's columns as strings, for that is what the reader makes of all formats."""
-
-    def __init__(self, path: Path, columns: list[str], added: list[str]) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            raise InvalidInput(f"writing {path.name} needs pyarrow: pip install 'jianwei[parquet]'") from None
-        self._arrow, self._columns, self._added = pyarrow, columns, added
-        numbers = {name for name in added if name.endswith("_confidence") or name == "propagation_index"}
-        fields = [(name, pyarrow.string()) for name in _kept(columns, added)]
-        fields += [(name, pyarrow.float64() if name in numbers else pyarrow.string()) for name in added]
-        self._schema = pyarrow.schema(fields)
-        self._writer = pyarrow.parquet.ParquetWriter(path, self._schema, compression="zstd")
-
-    def __enter__(self) -> _Parquet:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
-
-    def write(self, rows: Sequence[tuple[Row, Prediction]]) -> None:
-        kept = zip(self._columns, _kept(self._columns, self._added), strict=True)
-        table: dict[str, list[Any]] = {name: [row.values.get(column) for row, _ in rows] for column, name in kept}
-        answers = [_values(prediction) for _, prediction in rows]
-        table |= {name: [answer[i] for answer in answers] for i, name in enumerate(self._added)}
-        if rows:
-            self._writer.write_table(self._arrow.table(table, schema=self._schema))
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A temporary file in the same folder: moved to `path`, and on disk, at the end; removed if it comes to no end."""
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _open_csv(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8-sig", newline="")  # the mark at the start is how Excel knows UTF-8
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
 
 def _progress(console: Console | None) -> Progress:
@@ -263,7 +287,9 @@ def _progress(console: Console | None) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
         console=console,
         disable=console is None,
+        speed_estimate_period=300,  # rows come by the window
     )

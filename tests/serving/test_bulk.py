@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 import tracemalloc
@@ -17,11 +17,14 @@ import pytest
 from rich.console import Console
 
 from complaints.bundle import Bundle
-from complaints.errors import InvalidInput, UnreadableFile
+from complaints.errors import InvalidInput, UnreadableFile, UnwritableFile
 from complaints.files import DataFile, Row
+from complaints.policy import Policy
 from complaints.predictor import Predictor
 from complaints.records import Complaint, Prediction
+from serving import bulk, bulk_journal
 from serving.bulk import predict_file
+from serving.bulk_journal import Journal
 from serving.champion import Snapshot
 
 
@@ -150,7 +153,7 @@ def test_memory_stays_flat(predictor: Predictor, tmp_path: Path) -> None:
     class Quick:
         """Tracing makes the model slow, and its memory is not what this is about."""
 
-        taxonomy = predictor.taxonomy
+        taxonomy, bundle, policy = predictor.taxonomy, predictor.bundle, predictor.policy
         [answer] = predictor.predict([Complaint(text="空调坏了")])
 
         def predict(self, complaints: list[Complaint]) -> list[Prediction]:
@@ -158,37 +161,215 @@ def test_memory_stays_flat(predictor: Predictor, tmp_path: Path) -> None:
 
     def peak(rows: int) -> int:
         source = tmp_path / f"{rows}.csv"
-        source.write_text("text\n" + "空调坏了客服态度差\n" * rows, encoding="utf-8")
+        source.write_text("text\n" + "".join(f"空调坏了客服态度差{i}\n" for i in range(rows)), encoding="utf-8")
         tracemalloc.start()
         predict_file(Quick(), source, tmp_path / f"{rows}.out.csv")  # type: ignore[arg-type]
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
 
-    peak(10)
-    assert peak(4096) < 1.5 * peak(1024)
+    few, kept = bulk.ROWS, bulk.KEPT
+    bulk.ROWS, bulk.KEPT = 128, 20_000
+    try:
+        peak(10)
+        assert peak(4096) < 1.5 * peak(1024)
+    finally:
+        bulk.ROWS, bulk.KEPT = few, kept
+
+
+def test_the_same_complaint_is_answered_once(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "ROWS", 4)
+    asked: list[str] = []
+    ask = Predictor.predict
+
+    def counted(self: Predictor, complaints: list[Complaint]) -> list[Prediction]:
+        asked.extend(complaint.text for complaint in complaints)
+        return ask(self, complaints)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    texts = ["空调坏了", "客服态度差，让我等", "空调坏了", *["空调坏了"] * 9, "快递弄丢了", "客服态度差，让我等"]
+    (tmp_path / "in.csv").write_text("text\n" + "".join(f"{text}\n" for text in texts), encoding="utf-8")
+    predict_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert asked == ["客服态度差，让我等", "空调坏了", "快递弄丢了"]  # the longest of a window first
+    assert [row["text"] for row in read(tmp_path / "out.csv")] == texts
+
+
+def test_processes_answer_as_one_does(predictor: Predictor, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "ROWS", 16)
+    alone, shared = rows.with_name("alone.jsonl"), rows.with_name("shared.jsonl")
+    one = predict_file(predictor, rows, alone)
+    assert predict_file(predictor, rows, shared, processes=2).predicted == one.predicted
+    assert shared.read_bytes() == alone.read_bytes()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Four hundred rows, most of them different, one in twenty bad, some the same again, in words of two lines."""
+    path = tmp_path / "in.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "id"])
+        for i in range(400):
+            text = "" if i % 20 == 7 else f"第{i % 130}单，空调坏了\n" + "客服不理" * (i % 7)
+            writer.writerow([text, i])
+    return path
 
 
 KILLED = """
 import sys
 from pathlib import Path
 from complaints.bundle import Bundle
+from complaints.policy import Policy
 from complaints.predictor import Predictor
 from complaints.risk import Policy
-from serving.bulk import predict_file
+from serving import bulk
 
-print("go", flush=True)
-predict_file(Predictor(Bundle.open(sys.argv[1]), Policy.load()), Path(sys.argv[2]), Path(sys.argv[3]))
+if __name__ == "__main__":
+    bulk.ROWS = 8
+    predictor = Predictor(Bundle.open(sys.argv[1]), Policy.load())
+    bulk.predict_file(predictor, Path(sys.argv[2]), Path(sys.argv[3]), processes=int(sys.argv[4]))
 """
 
 
-def test_a_killed_run_leaves_nothing_that_looks_whole(bundle: Bundle, tmp_path: Path, wait_until: Any) -> None:
-    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text("text\n" + "空调坏了客服态度差\n" * 200_000, encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(bundle.path), str(source), str(output)], stdout=subprocess.PIPE
-    )
-    wait_until(lambda: any(p.stat().st_size > 10_000 for p in tmp_path.glob(".out.csv-*")))
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not output.exists()
+def children(pid: int) -> list[int]:
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_run_killed_twice_gives_what_an_unbroken_one_gives(
+    bundle: Bundle,
+    predictor: Predictor,
+    rows: Path,
+    suffix: str,
+    wait_until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unbroken, output = rows.with_name(f"unbroken{suffix}"), rows.with_name(f"out{suffix}")
+    predict_file(predictor, rows, unbroken)
+    script = rows.with_name("run.py")
+    script.write_text(KILLED)
+    journal = rows.with_name(f".out{suffix}.journal")
+    for windows, processes in ((3, 2), (9, 1)):
+        with subprocess.Popen([sys.executable, script, bundle.path, rows, output, str(processes)]) as process:
+            try:
+                wait_until(
+                    lambda n=windows: journal.exists() and journal.read_bytes().count(b"\n") > n,
+                    seconds=120,  # two more interpreters start, on a machine that may be busy
+                )
+                workers = children(process.pid)
+            finally:
+                process.kill()
+        assert not output.exists()
+        wait_until(lambda pids=tuple(workers): not any(map(living, pids)))
+        with rows.with_name(f".out{suffix}.part").open("ab") as part:
+            part.write("半".encode()[:2])  # a tail that was being written
+        with journal.open("ab") as file:
+            file.write(b'{"rows":')
+    monkeypatch.setattr(bulk, "ROWS", 50)
+    done = predict_file(predictor, rows, output)
+    assert done.resumed >= 8 * 8
+    assert (done.predicted, done.failed) == (380, 20)
+    if suffix == ".parquet":
+        table = pytest.importorskip("pyarrow.parquet").read_table
+        assert table(output).equals(table(unbroken))
+    else:
+        assert output.read_bytes() == unbroken.read_bytes()
+    assert done.errors is not None
+    assert done.errors.read_bytes() == unbroken.with_name(f"{unbroken.name}.errors.csv").read_bytes()
+    assert not list(rows.parent.glob(".*"))
+
+
+def living(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Make the next run end after so many windows, as if killed."""
+    commit, left = Journal.commit, [after]
+
+    def once(self: Journal, *args: Any, **kwargs: Any) -> None:
+        if not left[0]:
+            monkeypatch.setattr(Journal, "commit", commit)
+            raise Stopped
+        left[0] -= 1
+        commit(self, *args, **kwargs)
+
+    monkeypatch.setattr(bulk, "ROWS", 16)
+    monkeypatch.setattr(Journal, "commit", once)
+
+
+def test_going_on_with_something_else_is_refused(
+    predictor: Predictor, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = rows.with_name("out.csv")
+    stopped(monkeypatch, 3)
+    with pytest.raises(Stopped):
+        predict_file(predictor, rows, output)
+    with pytest.raises(
+        UnwritableFile, match=r"another choice of columns: .* remove .*\.out\.csv\.journal to start over"
+    ):
+        predict_file(predictor, rows, output, title="id")
+    before = rows.read_bytes()
+    rows.write_bytes(before + "又一行,401\n".encode())
+    with pytest.raises(UnwritableFile, match="another input file"):
+        predict_file(predictor, rows, output)
+    rows.write_bytes(before)
+    other = Predictor(predictor.bundle, Policy.load().model_copy(update={"version": "other", "_text": ""}))
+    other.policy._text = None
+    with pytest.raises(UnwritableFile, match="another policy"):
+        predict_file(other, rows, output)
+    assert predict_file(predictor, rows, output).resumed == 32  # the head of the table was the first
+
+
+def test_a_run_that_ended_in_the_middle_of_its_end(
+    predictor: Predictor, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = rows.with_name("out.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk_journal, "_to_disk", lambda path: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            predict_file(predictor, rows, output)
+    whole = output.read_bytes()
+    done = predict_file(predictor, rows, output)
+    assert (done.predicted, done.failed, done.resumed) == (380, 20, 400)
+    assert output.read_bytes() == whole
+    assert not list(rows.parent.glob(".*"))
+
+
+def test_two_runs_at_once(predictor: Predictor, rows: Path) -> None:
+    output = rows.with_name("out.csv")
+    with (
+        Journal(output, output.with_name("out.csv.errors.csv"), {}),
+        pytest.raises(UnwritableFile, match="another run"),
+    ):
+        predict_file(predictor, rows, output)
+
+
+def test_a_full_disk(predictor: Predictor, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, append, left = rows.with_name("out.csv"), bulk_journal._append, [9]
+
+    def full(file: Any, added: bytes) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            file.write(added[:5])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(file, added)
+
+    monkeypatch.setattr(bulk, "ROWS", 16)
+    monkeypatch.setattr(bulk_journal, "_append", full)
+    with pytest.raises(UnwritableFile, match="16 rows are done and kept; make room"):
+        predict_file(predictor, rows, output)
+    assert predict_file(predictor, rows, output).resumed == 16
+    predict_file(predictor, rows, output.with_name("again.csv"))
+    assert output.read_bytes() == output.with_name("again.csv").read_bytes()
