@@ -42,7 +42,7 @@ def parameter_groups(model: TriageModel, layers: int, fit: Fit) -> list[dict[str
     return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
 
 
-def fit_model(
+def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     model: TriageModel,
     base: Base,
     taxonomy: Taxonomy,
