@@ -47,9 +47,9 @@ FITTED = 64
 class Fidelity:
     """A graph beside the fp32 one it comes from, on `rows` texts.
 
-    `lost`: head -> macro-F1 that it loses (negative where it gains), over labels of FEWEST rows and more. `changed`: of its decisions, the share that are
-    automatic and contradict fp32's answer. `moved`: the share that are automatic in one of the two alone, or name
-    another label; answers that stood near a threshold, mostly.
+    `lost`: head -> macro-F1 that it loses (negative where it gains), over labels of FEWEST rows and more. `changed`:
+    of its decisions, the share that are automatic and contradict fp32's answer. `moved`: the share that are automatic
+    in one of the two alone, or name another label; answers that stood near a threshold, mostly.
     """
 
     form: str
