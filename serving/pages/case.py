@@ -148,15 +148,21 @@ class CasePage:
                 self._text = ui.html(parts.text(view), sanitize=False).classes("complaint")
                 ui.html(parts.legend(view), sanitize=False).classes("legend")
             ui.html(parts.risk(view, now), sanitize=False).classes("card order-3")
+            columns = (
+                (
+                    parts.nearby("这位客户的其他投诉", view.others, now, "没有，或没有客户编号。"),
+                    parts.similar(view),
+                ),
+                (
+                    parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。"),
+                    parts.history(view.history, now),
+                ),
+            )
             with ui.element("div").classes("two order-3"):
-                ui.html(
-                    parts.nearby("这位客户的其他投诉", view.others, now, "没有，或没有客户编号。"), sanitize=False
-                ).classes("card")
-                ui.html(parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。"), sanitize=False).classes(
-                    "card"
-                )
-                ui.html(parts.similar(view), sanitize=False).classes("card")
-                ui.html(parts.history(view.history, now), sanitize=False).classes("card")
+                for column in columns:
+                    with ui.element("div").classes("stack"):
+                        for html in column:
+                            ui.html(html, sanitize=False).classes("card")
         with ui.element("div").classes("side order-2"):
             self._answers = ui.element("div").classes("card answers order-2")
         self._draw_answers()

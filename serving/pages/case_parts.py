@@ -149,9 +149,15 @@ def risk(view: CaseView, now: datetime) -> str:
 
 def _reasons(one: Risk) -> str:
     told = dict.fromkeys(
-        note.detail for note in one.reasons if not note.code.startswith(("matrix_", "score")) and note.detail
+        _in_chinese(note.detail) for note in one.reasons if not note.code.startswith(("matrix_", "score"))
     )
     return f'<div class="reasons">{"".join(f"<span class=tag>{escape(detail)}</span>" for detail in told)}</div>'
+
+
+def _in_chinese(detail: str) -> str:
+    """A reason that ends in a channel's code, with the channel's name."""
+    words, colon, last = detail.rpartition("：")
+    return f"{words}{colon}{channel(last)}" if words else detail
 
 
 def nearby(title: str, ones: Iterable[Nearby], now: datetime, nothing: str) -> str:

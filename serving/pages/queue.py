@@ -95,7 +95,7 @@ class QueuePage:
         heads = {name: head.name for name, head in taxonomy.heads.items()}
         self._choose("head", "待审问题", heads)
         self._label = self._choose("label", "标签", self._labels())
-        self._choose("level", "风险等级", LEVELS)
+        self._choose("level", "风险", LEVELS)
         owner = owner_head(self._desk.service.policies.control.policy)
         if owner in taxonomy.heads:
             self._choose("department", taxonomy.heads[owner].name, taxonomy.heads[owner].names)
