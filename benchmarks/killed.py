@@ -7,6 +7,7 @@ that none is answered from memory: 200,000 rows then take as long as they take.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import subprocess
 import sys
@@ -15,6 +16,14 @@ import time
 from pathlib import Path
 
 from benchmarks.bulk import command, corpus, predict, write
+
+
+def done(journal: Path) -> int:
+    """Rows that a journal tells of; a last line that is being written does not count."""
+    if not journal.exists():
+        return 0
+    lines = journal.read_bytes().split(b"\n")[1:-1]
+    return int(json.loads(lines[-1])["rows"]) if lines else 0
 
 
 def main() -> None:
@@ -34,14 +43,14 @@ def main() -> None:
         predict(source, whole)
         taken = time.monotonic() - start
         print(f"unbroken: {taken:.0f} s", flush=True)
-        for kill in range(options.kills):
-            wait = draw.uniform(0.25, 0.75) * taken / options.kills
+        journal = broken.with_name(f".{broken.name}.journal")
+        for rows in sorted(draw.randrange(options.rows) for _ in range(options.kills)):
             with subprocess.Popen(command(source, broken), stderr=subprocess.DEVNULL) as process:  # noqa: S603
-                time.sleep(wait)
+                while process.poll() is None and done(journal) < rows:
+                    time.sleep(0.05)
+                time.sleep(draw.random())  # anywhere in what follows
                 process.kill()
-            journal = broken.with_name(f".{broken.name}.journal")
-            last = journal.read_bytes().splitlines()[-1].decode() if journal.exists() else "no journal yet"
-            print(f"kill {kill + 1} after {wait:.0f} s: {last}", flush=True)
+            print(f"killed with {done(journal)} rows done", flush=True)
         predict(source, broken)
         same = whole.read_bytes() == broken.read_bytes()
         lines = broken.read_bytes().count(b"\n")
