@@ -152,7 +152,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'deep' / 'store.db'}"
         return
     address = request.getfixturevalue("postgres")
+    _empty(address)  # other tests may use the server without this fixture
     yield address
+    _empty(address)
+
+
+def _empty(address: str) -> None:
     engine = open_engine(address, migrating=True)
     with engine.begin() as connection:
         connection.execute(sql("DROP SCHEMA public CASCADE"))

@@ -45,7 +45,7 @@ def test_signed_in_until_the_session_ends(store: Store) -> None:
             signed_in(store, wrong, NOW)
     with pytest.raises(SignInRefused):
         signed_in(store, token, NOW + SESSION)
-    sign_out(store, token, NOW)
+    sign_out(store, token, NOW + timedelta(seconds=1))
     with pytest.raises(SignInRefused):
         signed_in(store, token, NOW)
     assert [one.action for one in store.logged()] == ["sign_out", "sign_in"]
