@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["model"])
 class AgreementOut(BaseModel):
     """One head on all traffic that the challenger answered in shadow."""
 
-    head: str
+    head: str = Field(description="Head of the taxonomy")
     answers: int = Field(description="Predictions that both answered")
     same: int = Field(description="Of them with the same label")
     auto: int = Field(description="That were decided alone by the model that answered")
@@ -28,24 +28,24 @@ class AgreementOut(BaseModel):
 class DisagreementOut(BaseModel):
     """One answer, and what the challenger would have said."""
 
-    prediction_id: str
-    at: datetime
-    head: str
-    label: str
-    decision: str
-    confidence: float
-    shadow_label: str
-    shadow_decision: str
-    shadow_confidence: float
+    prediction_id: str = Field(description="Of the answer that was given")
+    at: datetime = Field(description="When it was given")
+    head: str = Field(description="Head of the taxonomy")
+    label: str = Field(description="Label that was given")
+    decision: str = Field(description="auto, suggest or review, as it was given")
+    confidence: float = Field(description="From 0 to 1, high is sure")
+    shadow_label: str = Field(description="Label that the challenger would have given")
+    shadow_decision: str = Field(description="And its decision")
+    shadow_confidence: float = Field(description="And its confidence")
 
 
 class ShadowOut(BaseModel):
     """A version in shadow; `version` is null where none has answered yet."""
 
-    name: str
-    version: str | None
-    heads: list[AgreementOut]
-    disagreements: list[DisagreementOut]
+    name: str = Field(description="Registered model")
+    version: str | None = Field(description="The challenger's version")
+    heads: list[AgreementOut] = Field(description="Agreement by head")
+    disagreements: list[DisagreementOut] = Field(description="Answers that differ, the newest first")
 
 
 @router.get(

@@ -37,6 +37,7 @@ OPERATIONS = [
     ("GET", "/v1/policy"),
     ("GET", "/v1/taxonomy"),
     ("GET", "/v1/model"),
+    ("GET", "/v1/shadow"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),

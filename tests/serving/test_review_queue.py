@@ -156,7 +156,8 @@ def test_undo_brings_back_ones_own_last(store: Store, put: Any) -> None:
     with pytest.raises(NotFound):
         store.undo("李", since=NOW + timedelta(minutes=5), until=soon, now=soon)
     store.accept(first, "王", taxonomy_version="1", now=soon)
-    assert [one.label for one in store.export() if one.prediction_id == first] == ["quality.defect", "quality"]
+    # Both heads of one moment: their order is by chance.
+    assert {one.label for one in store.export() if one.prediction_id == first} == {"quality.defect", "quality"}
 
 
 def test_a_skipped_case_goes_to_others(store: Store, put: Any) -> None:
