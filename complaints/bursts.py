@@ -126,10 +126,11 @@ def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> P
     else:
         issue_id = centres[at][0]
     window, cooldown = timedelta(minutes=burst.window_minutes), timedelta(minutes=burst.cooldown_minutes)
-    current = state.alert(issue_id, arrival.at, window, cooldown)
+    # An issue that begins has neither alerts nor complaints yet.
+    current = None if at is None else state.alert(issue_id, arrival.at, window, cooldown)
     if not arrival.counted:
         return Placement(issue_id, current, False)
-    times = state.times(issue_id, arrival.at - window, arrival.at + window)
+    times = [] if at is None else state.times(issue_id, arrival.at - window, arrival.at + window)
     state.join(issue_id, arrival)
     insort(times, arrival.at)
     found = _alarm(state, issue_id, arrival, times, burst, calendar)

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -78,11 +79,15 @@ def fingerprint(text: str, model: Vector | None) -> Vector:
 
 def lexical(text: str) -> Vector:
     """A vector (256,) of length 1 from the roots of the counts of a text's pairs of characters."""
-    counts = np.zeros(_BUCKETS, dtype=np.float32)
-    for pair in zip(f" {text}", f"{text} ", strict=True):
-        digest = blake2b("".join(pair).encode("utf-8", "surrogatepass"), digest_size=4).digest()
-        counts[int.from_bytes(digest, "big") % _BUCKETS] += 1
+    buckets = [_bucket(pair) for pair in map("".join, zip(f" {text}", f"{text} ", strict=True))]
+    counts = np.bincount(buckets, minlength=_BUCKETS).astype(np.float32)
     return (np.sqrt(counts) / np.linalg.norm(np.sqrt(counts))).astype(np.float32)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=1 << 15)  # pairs of characters come again and again
+def _bucket(pair: str) -> int:
+    digest = blake2b(pair.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % _BUCKETS
 
 
 def pack(vector: Vector) -> bytes:

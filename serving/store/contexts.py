@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text, true, update
 
 from complaints.bursts import LONE, MOST_ISSUES, Alert, Arrival, Placement, place
 from complaints.concentration import HOUR, Vector, joined, unpack
@@ -120,30 +120,70 @@ def find_salt(connection: Connection) -> str:
     return str(found)
 
 
+# Statements are built once: making one costs SQLAlchemy more than running it.
+_CENTRES = (
+    select(issues.c.id, issues.c.centre)
+    .where(
+        issues.c.category == bindparam("category"),
+        issues.c.product == bindparam("product"),
+        issues.c.space == bindparam("space"),
+        issues.c.last_at >= bindparam("long"),
+        or_(issues.c.members > 1, issues.c.last_at >= bindparam("lone")),
+    )
+    .order_by(issues.c.last_at.desc(), issues.c.id.desc())
+    .limit(MOST_ISSUES)
+)
+_BEGIN = insert(issues)
+_ISSUE = select(issues.c.centre, issues.c.members, issues.c.last_at).where(issues.c.id == bindparam("issue"))
+_JOIN = update(issues).where(issues.c.id == bindparam("issue"))
+_HOUR = insert(issue_hours)
+_HOUR_MORE = (
+    update(issue_hours)
+    .where(issue_hours.c.issue_id == bindparam("issue"), issue_hours.c.hour == bindparam("at_hour"))
+    .values(count=issue_hours.c.count + 1)
+)
+_TIMES = (
+    select(assessments.c.at)
+    .where(
+        assessments.c.issue_id == bindparam("issue"),
+        assessments.c.counted,
+        assessments.c.at > bindparam("after"),
+        assessments.c.at < bindparam("before"),
+    )
+    .order_by(assessments.c.at)
+)
+_HOURS = select(issue_hours.c.hour, issue_hours.c["count"]).where(issue_hours.c.issue_id == bindparam("issue"))
+_SINCE = select(func.min(issues.c.first_at)).where(issues.c.space == bindparam("space"))
+_ALERT = (
+    select(alerts)
+    .where(
+        alerts.c.issue_id == bindparam("issue"),
+        alerts.c.since <= bindparam("before"),
+        alerts.c.last_at >= bindparam("after"),
+    )
+    .order_by(alerts.c.opened_at.desc())
+    .limit(1)
+)
+
+
 class Issues:
     """`complaints.bursts.State` in the database, within one transaction."""
 
     def __init__(self, connection: Connection, policy: Policy) -> None:
         self._connection = connection
         self._policy = policy.version
+        self._begun: str | None = None
 
     def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
         """As `State`."""
-        table = issues.c
-        long = arrival.at - timedelta(days=burst.baseline_days)
-        query = (
-            select(table.id, table.centre)
-            .where(
-                table.category == arrival.category,
-                table.product == arrival.product,
-                table.space == arrival.space,
-                table.last_at >= long,
-                or_(table.members > 1, table.last_at >= arrival.at - LONE),
-            )
-            .order_by(table.last_at.desc(), table.id.desc())
-            .limit(MOST_ISSUES)
-        )
-        return [(row.id, unpack(row.centre)) for row in self._connection.execute(query)]
+        values = {
+            "category": arrival.category,
+            "product": arrival.product,
+            "space": arrival.space,
+            "long": arrival.at - timedelta(days=burst.baseline_days),
+            "lone": arrival.at - LONE,
+        }
+        return [(row.id, unpack(row.centre)) for row in self._connection.execute(_CENTRES, values)]
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
@@ -157,57 +197,42 @@ class Issues:
             "first_at": arrival.at,
             "last_at": arrival.at,
         }
-        self._connection.execute(insert(issues), values)
+        self._connection.execute(_BEGIN, values)
+        self._begun = issue_id
 
     def join(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
-        at, here = arrival.at, issues.c.id == issue_id
-        query = select(issues.c.centre, issues.c.members, issues.c.last_at).where(here)
-        centre, members, last = self._connection.execute(query).one()
+        at, execute, new = arrival.at, self._connection.execute, issue_id == self._begun
+        centre, members, last = (
+            (arrival.vector, 0, at) if new else execute(_ISSUE, {"issue": issue_id}).one()  # begun here and now
+        )
         values = {
             "centre": joined(centre, members, arrival.vector),
             "members": members + 1,
             "last_at": max(last, at),
         }
-        self._connection.execute(update(issues).where(here).values(**values))
+        execute(_JOIN, {"issue": issue_id} | values)
         hour = int(at.timestamp() // HOUR)
-        counted_here = and_(issue_hours.c.issue_id == issue_id, issue_hours.c.hour == hour)
-        counted = self._connection.execute(
-            update(issue_hours).where(counted_here).values(count=issue_hours.c.count + 1)
-        )
-        if counted.rowcount == 0:
-            self._connection.execute(insert(issue_hours), {"issue_id": issue_id, "hour": hour, "count": 1})
+        if new or execute(_HOUR_MORE, {"issue": issue_id, "at_hour": hour}).rowcount == 0:
+            execute(_HOUR, {"issue_id": issue_id, "hour": hour, "count": 1})
 
     def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
         """As `State`."""
-        table = assessments.c
-        query = (
-            select(table.at)
-            .where(table.issue_id == issue_id, table.counted, table.at > after, table.at < before)
-            .order_by(table.at)
-        )
-        return list(self._connection.execute(query).scalars())
+        values = {"issue": issue_id, "after": after, "before": before}
+        return list(self._connection.execute(_TIMES, values).scalars())
 
     def hours(self, issue_id: str) -> dict[int, int]:
         """As `State`."""
-        query = select(issue_hours.c.hour, issue_hours.c["count"]).where(issue_hours.c.issue_id == issue_id)
-        return {row[0]: row[1] for row in self._connection.execute(query)}
+        return {row[0]: row[1] for row in self._connection.execute(_HOURS, {"issue": issue_id})}
 
     def since(self, space: str) -> datetime | None:
         """As `State`."""
-        query = select(func.min(issues.c.first_at)).where(issues.c.space == space)
-        return self._connection.execute(query).scalar_one_or_none()
+        return self._connection.execute(_SINCE, {"space": space}).scalar_one_or_none()
 
     def alert(self, issue_id: str, at: datetime, window: timedelta, cooldown: timedelta) -> Alert | None:
         """As `State`."""
-        table = alerts.c
-        query = (
-            select(alerts)
-            .where(table.issue_id == issue_id, table.since <= at + window, table.last_at >= at - cooldown)
-            .order_by(table.opened_at.desc())
-            .limit(1)
-        )
-        row = self._connection.execute(query).mappings().first()
+        values = {"issue": issue_id, "before": at + window, "after": at - cooldown}
+        row = self._connection.execute(_ALERT, values).mappings().first()
         return None if row is None else Alert(**{field: row[field] for field in Alert.__dataclass_fields__})
 
     def open(self, alert: Alert) -> None:

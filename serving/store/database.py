@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from complaints.errors import JianweiError
 from serving.store.engine import WRITES, migrate, open_engine
 from serving.store.tables import predictions
+
+Result = TypeVar("Result")
 
 
 class StoreError(JianweiError):
@@ -28,6 +32,8 @@ class Database:
             self._engine = open_engine(url)
         # SQLite has one writer at a time, and its own waiting is a sleep: queue here instead.
         self._writing = threading.Lock() if self._engine.dialect.name == "sqlite" else None
+        self._jobs: list[tuple[Callable[[Connection], Any], Future[Any]]] = []
+        self._listing = threading.Lock()
 
     def close(self) -> None:
         """Close the connections."""
@@ -52,6 +58,41 @@ class Database:
             else:
                 with self._writing, connection.begin():
                     yield connection
+
+    def _together(self, job: Callable[[Connection], Result]) -> Result:
+        """Run a job that writes, and return when it is on disk; where one raises, nothing that it did is written.
+
+        On SQLite, jobs that come while another is being written share the next transaction: a commit waits for the
+        disk, which takes as long for many as for one. A job may be run a second time, after what it did was undone.
+        """
+        if self._writing is None:
+            with self._write() as connection:
+                return job(connection)
+        mine: Future[Result] = Future()
+        with self._listing:
+            self._jobs.append((job, mine))
+        with self._writing:
+            if not mine.done():  # else whoever wrote before took this one along
+                with self._listing:
+                    jobs, self._jobs = self._jobs, []
+                self._run(jobs)
+        return mine.result()
+
+    def _run(self, jobs: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
+        """Run jobs in one transaction, or, where that fails, each in its own; every future gets its end."""
+        try:
+            with refused(), self._engine.connect().execution_options(**{WRITES: True}) as connection:
+                with connection.begin():
+                    results = [job(connection) for job, _ in jobs]
+                for (_, future), result in zip(jobs, results, strict=True):
+                    future.set_result(result)
+        except BaseException as error:
+            undone = [one for one in jobs if not one[1].done()]
+            if len(undone) == 1:
+                undone[0][1].set_exception(error)
+            else:
+                for one in undone:
+                    self._run([one])
 
 
 @contextmanager

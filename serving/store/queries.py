@@ -56,6 +56,10 @@ class Outcome:
     arm: str
 
 
+# Built once, with values beside them: making a statement costs SQLAlchemy more than running it.
+_PREDICTION, _HEADS, _ASSESSMENT = insert(predictions), insert(prediction_heads), insert(assessments)
+
+
 class Store(Queue, Words, Cases, Quality, People, Shadows, Risks):
     """Answers written before they are given, what became of them, and what people said of them."""
 
@@ -95,23 +99,27 @@ class Store(Queue, Words, Cases, Quality, People, Shadows, Risks):
         `policy` rules history and bursts; `audit_share` of all predictions are drawn for review whatever they say.
         Raises as `save` does and what `settle` raises; then nothing was written.
         """
-        outcomes = []
+
+        def write(connection: Connection) -> tuple[str, list[Outcome]]:
+            outcomes = []
+            if key is not None:
+                claim_key(connection, key, "")
+            customers = [customer_hash(salt, one.customer) for one in drafts]
+            lock(connection, drafts, customers)
+            for at, (draft, customer) in enumerate(zip(drafts, customers, strict=True)):
+                gathered = gather(connection, draft, customer, policy)
+                outcome = settle(at, gathered.context)
+                _insert(connection, outcome.stored)
+                _insert_assessment(connection, draft, gathered, outcome)
+                enqueue(connection, draft, _entry(outcome), audit_share)
+                outcomes.append(outcome)
+            text = answer([one.stored for one in outcomes])
+            if key is not None:
+                set_answer(connection, key, text)
+            return text, outcomes
+
         try:
-            with self._write() as connection:
-                if key is not None:
-                    claim_key(connection, key, "")
-                customers = [customer_hash(salt, one.customer) for one in drafts]
-                lock(connection, drafts, customers)
-                for at, (draft, customer) in enumerate(zip(drafts, customers, strict=True)):
-                    gathered = gather(connection, draft, customer, policy)
-                    outcome = settle(at, gathered.context)
-                    _insert(connection, outcome.stored)
-                    _insert_assessment(connection, draft, gathered, outcome)
-                    enqueue(connection, draft, _entry(outcome), audit_share)
-                    outcomes.append(outcome)
-                text = answer([one.stored for one in outcomes])
-                if key is not None:
-                    set_answer(connection, key, text)
+            return self._together(write)
         except KeyTaken:
             assert key is not None  # noqa: S101  only a key can be taken
             stored = self.recall(key)
@@ -120,7 +128,6 @@ class Store(Queue, Words, Cases, Quality, People, Shadows, Risks):
                     drafts, settle, answer, policy=policy, salt=salt, key=key, audit_share=audit_share
                 )
             return stored, []
-        return text, outcomes
 
     def response(self, prediction_id: str) -> str:
         """A prediction as it was answered, JSON text; raises NotFound."""
@@ -135,8 +142,7 @@ class Store(Queue, Words, Cases, Quality, People, Shadows, Risks):
 
 
 def _insert(connection: Connection, row: Stored) -> None:
-    # Values beside the statement, not in it: SQLAlchemy compiles it once.
-    connection.execute(insert(predictions), {column.name: getattr(row, column.name) for column in predictions.columns})
+    connection.execute(_PREDICTION, {column.name: getattr(row, column.name) for column in predictions.columns})
     heads = [
         {
             "prediction_id": row.id,
@@ -148,7 +154,7 @@ def _insert(connection: Connection, row: Stored) -> None:
         }
         for name, one in row.heads.items()
     ]
-    connection.execute(insert(prediction_heads), heads)
+    connection.execute(_HEADS, heads)
 
 
 def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered, outcome: Outcome) -> None:
@@ -176,7 +182,7 @@ def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered,
         "policy": outcome.policy,
         "arm": outcome.arm,
     }
-    connection.execute(insert(assessments), values)
+    connection.execute(_ASSESSMENT, values)
 
 
 def _entry(outcome: Outcome) -> Entry:
