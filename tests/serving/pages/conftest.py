@@ -50,7 +50,9 @@ class Place:
     store: Store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="package"
+)  # its watcher sets mlflow's registry for the whole process: it must end with these tests
 def place(
     tmp_path_factory: pytest.TempPathFactory,
     make_bundle: Callable[..., Bundle],
