@@ -251,7 +251,9 @@ def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> 
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=folder) as temporary:
-        _asked(lambda: download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=temporary))
+        # Not models:/name/version: for that mlflow looks at its registry for the whole process, which others may set.
+        place = _asked(lambda: client.get_model_version_download_uri(name, version))
+        _asked(lambda: download_artifacts(artifact_uri=place, dst_path=temporary, tracking_uri=tracking_uri))
         manifests = sorted(Path(temporary).rglob(MANIFEST), key=lambda path: len(path.parts))
         if not manifests:
             raise BundleError(f"{name} version {version} holds no bundle: was it registered by `jianwei train`?")
@@ -291,8 +293,6 @@ def _client(tracking_uri: str) -> Any:
         os.environ.setdefault(variable, value)
     import mlflow
 
-    mlflow.set_tracking_uri(tracking_uri)  # the download looks for them nowhere else
-    mlflow.set_registry_uri(tracking_uri)
     return mlflow.MlflowClient(tracking_uri, tracking_uri)
 
 
