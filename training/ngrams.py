@@ -52,7 +52,8 @@ def fit_ngrams(taxonomy: Taxonomy, rows: Sequence[npt.ArrayLike], admissible: np
         if len(np.unique(labels)) > 1:
             weights[:, part], bias[part] = _fit(matrix[known], labels, head.size)
     top = np.abs(weights).max(axis=1)
-    scale = np.where(top > 0, top / 127, 1).astype(np.float16).astype(np.float32)  # as it is stored
+    scale = (top / 127).astype(np.float16).astype(np.float32)  # as it is stored
+    scale[scale == 0] = 1  # says nothing, or too little for fp16
     steps = np.round(weights / scale[:, None]).clip(-127, 127).astype(np.int8)
     rarity = rarity.astype(np.float16).astype(np.float32)
     alone = np.zeros(len(taxonomy.sizes), dtype=np.float32)

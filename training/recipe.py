@@ -90,6 +90,12 @@ class Fit(_Data):
     augment: float = Field(
         0.4, ge=0, le=1, description="Share of the rows that are said otherwise each epoch: greeting, number, date"
     )
+    adversarial: float = Field(
+        0.5,
+        ge=0,
+        description="Length by which embeddings are moved to where the loss rises, every batch being read again so; "
+        "0: read once, in half the time, and about a point worse (experiments/LOG.md)",
+    )
     seed: int = 1
 
 

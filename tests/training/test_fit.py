@@ -12,8 +12,8 @@ from complaints.bundle import Length
 from complaints.errors import InvalidInput
 from complaints.taxonomy import Taxonomy
 from training.batches import Encoded, collate, encode
-from training.fit import fit_model, macro_f1, parameter_groups, predict_logits
-from training.model import Base, TriageModel, load_base, targets
+from training.fit import _learn, fit_model, macro_f1, parameter_groups, predict_logits
+from training.model import Base, TriageModel, load_base, losses, targets
 from training.recipe import Fit
 from training.sources import Example
 
@@ -160,3 +160,36 @@ def test_calibration_rows_that_cannot_be_scored_are_refused(
     rows = encode([example("快递没动静", {"area": "home"})], base, three, Length(max_tokens=32, tail=8))
     with pytest.raises(InvalidInput, match="calibration"):
         fit_model(model, base, three, rows, rows, Fit(epochs=2), lambda values, epoch: None)
+
+
+def _gradients(model: TriageModel, three: Taxonomy, rows: list[Encoded], adversarial: float) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    model.eval()  # nothing is dropped: what differs is the second reading
+    _learn(model, three, collate(rows, 0), adversarial)
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_an_adversarial_reading_adds_gradients_where_the_loss_is_higher_and_leaves_the_weights(
+    model: TriageModel, three: Taxonomy
+) -> None:
+    labels = [{"topic": "goods", "mood": "calm"}, {"topic": "money", "mood": "furious"}]
+    rows = [Encoded([3, 8 + i, 9, 20 + i, 4], targets(three, one)) for i, one in enumerate(labels)]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    once, twice = (_gradients(model, three, rows, length) for length in (0.0, 0.5))
+    for name, value in model.state_dict().items():
+        assert torch.allclose(value, before[name], atol=1e-6), name
+    # the second reading's own gradients are those at the moved embeddings
+    table = model.encoder.get_input_embeddings().weight
+    found = once["encoder.embeddings.word_embeddings.weight"]
+    with torch.no_grad():
+        table += 0.5 * found / found.norm()
+    moved = _gradients(model, three, rows, 0.0)
+    with torch.inference_mode():
+        ids, mask, admissible = collate(rows, 0)
+        higher = sum(losses(three, model(ids, mask), admissible).values())
+    with torch.no_grad():
+        table.copy_(before["encoder.embeddings.word_embeddings.weight"])
+        lower = sum(losses(three, model(ids, mask), admissible).values())
+    assert higher > lower
+    for name, value in twice.items():
+        assert torch.allclose(value, once[name] + moved[name], atol=1e-5), name
