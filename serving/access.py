@@ -1,12 +1,17 @@
 """Who may do what on the pages: roles, signing in, sessions. What keys of the API may do is in `serving.scopes`.
 
 A password is checked slowly (argon2) and rarely: a session's token is random, so its sha256 is enough after that.
+
+Guessing is slowed down without letting who guesses lock a person out (OWASP, Slow Down Online Guessing Attacks with
+Device Cookies): a browser from which somebody has signed in keeps a cookie and counts by itself; all browsers that
+nobody knows count together. Addresses play no part: behind a proxy, or from a botnet, they mean nothing.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
+import threading
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,22 +28,28 @@ if TYPE_CHECKING:
 
 Role = Literal["analyst", "lead", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Right = Literal["review", "unmask", "quality", "export", "promote", "users", "log"]
+Right = Literal["review", "unmask", "quality", "export", "promote", "force", "users", "log"]
 # What each role may do beyond the one before it. Unmasking and exporting show or carry away personal matters, and
-# promotion changes what everybody's complaints get.
+# promotion changes what everybody's complaints get; with force it goes against the gate.
 _RIGHTS: dict[Role, tuple[Right, ...]] = {
     "analyst": ("review", "quality"),
     "lead": ("unmask", "export", "promote"),
-    "admin": ("users", "log"),
+    "admin": ("force", "users", "log"),
 }
 
 SESSION = timedelta(hours=12)  # a working day: people sign in once each morning
-COOKIE = "jianwei_session"
+COOKIE, DEVICE_COOKIE = "jianwei_session", "jianwei_device"
+# A browser that nobody signed in from for so long is a stranger again.
+KNOWN = timedelta(days=180)
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 LONGEST_NAME = 80
 # Wrong passwords in a row that are forgiven; each one more doubles the wait, from LOCK up to LONGEST_LOCK.
 FORGIVEN = 5
 LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
+# OWASP's minimum for argon2id, in KiB and passes: the service is meant for small machines.
+_MEMORY, _PASSES, _LANES = 19 * 1024, 2, 1
+# One check at a time: however many try at once, it takes this memory once.
+_checking = threading.Lock()
 
 
 class SignInRefused(JianweiError):
@@ -53,6 +64,15 @@ class Person:
     role: Role
     csrf: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A person who has just signed in: what their browser is to hold, for this session and for the next one."""
+
+    token: str
+    device: str
+    person: Person
 
 
 def may(role: Role, right: Right) -> bool:
@@ -77,26 +97,34 @@ def set_password(store: People, name: str, password: str) -> None:
     store.change_user(_name(name), password=hash_password(password))
 
 
-def sign_in(store: People, name: str, password: str, now: datetime) -> tuple[str, Person]:
-    """The token for the cookie, and who it is; raises SignInRefused, with the same words whatever was wrong.
+def sign_in(store: People, name: str, password: str, now: datetime, device: str | None = None) -> Entered:
+    """Who it is, and their tokens; raises SignInRefused, with the same words whatever was wrong.
 
-    After FORGIVEN wrong passwords in a row the name is locked, for longer each time. An unknown name takes as long
-    as a wrong password.
+    `device` is what the browser was given the last time. After FORGIVEN wrong passwords in a row from one browser that
+    the person has used, or from all others together, that one is locked, or those are, for longer each time. An
+    unknown name takes as long as a wrong password.
     """
     user = store.user(name) if _plain(name) else None  # PostgreSQL cannot even be asked for U+0000
+    known = store.device(_digest(device), user.name) if user is not None and device else None
     fits = verify(user.password if user is not None else _nobody(), password[:LONGEST_PASSWORD])
-    locked = user is not None and user.locked_until is not None and user.locked_until > now
+    until = known.locked_until if known is not None else user.locked_until if user is not None else None
+    locked = until is not None and until > now
     if user is None or not fits or locked or user.disabled_at is not None:
         if user is not None and not fits and not locked:
-            store.count_failure(user.name, lambda failures: _locked_until(failures, now))
+            token = known.token if known is not None else None
+            store.count_failure(user.name, lambda failures: _locked_until(failures, now), token)
         if user is not None:
-            store.log(user.name, "sign_in_refused", user.name, {"locked": locked}, now)
+            detail: dict[str, object] = {"locked": locked, "known": known is not None}
+            store.log(user.name, "sign_in_refused", user.name, detail, now)
         raise SignInRefused("用户名或密码不对，或因多次输错暂时锁定，请稍后再试")
-    token = secrets.token_urlsafe(32)
+    if _hasher().check_needs_rehash(user.password):
+        store.hash_again(user.name, user.password, _hashed(password))
+    token, device = secrets.token_urlsafe(32), device if device and known is not None else secrets.token_urlsafe(32)
     session = Session(_digest(token), user.name, secrets.token_urlsafe(32), now, now + SESSION)
-    store.open_session(session)
+    store.open_session(session, _digest(device), known=known is not None, forgotten=now - KNOWN)
     store.log(user.name, "sign_in", user.name, {}, now)
-    return token, Person(user.name, cast("Role", user.role), session.csrf, session.expires_at)
+    person = Person(user.name, cast("Role", user.role), session.csrf, session.expires_at)
+    return Entered(token, device, person)
 
 
 def signed_in(store: People, token: str | None, now: datetime) -> Person:
@@ -122,24 +150,21 @@ def check_csrf(person: Person, sent: str | None) -> None:
         raise Forbidden("页面已过期，请刷新后重试")
 
 
-def cookie(token: str, *, secure: bool) -> dict[str, object]:
-    """The cookie, as Starlette's `set_cookie` takes it; `secure` wherever the service is reached over a network."""
-    return {
-        "key": COOKIE,
-        "value": token,
-        "max_age": int(SESSION.total_seconds()),
-        "path": "/review",
-        "httponly": True,
-        "samesite": "lax",
-        "secure": secure,
-    }
+def cookies(entered: Entered, *, secure: bool) -> tuple[dict[str, object], ...]:
+    """The cookies, as Starlette's `set_cookie` takes them; `secure` wherever the service is reached over a network."""
+    shared = {"path": "/review", "httponly": True, "secure": secure}
+    return (
+        {"key": COOKIE, "value": entered.token, "max_age": int(SESSION.total_seconds()), "samesite": "lax"} | shared,
+        {"key": DEVICE_COOKIE, "value": entered.device, "max_age": int(KNOWN.total_seconds()), "samesite": "strict"}
+        | shared,
+    )
 
 
 def hash_password(password: str) -> str:
     """Argon2id; raises InvalidInput for a password that is too short or too long."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidInput(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; choose another")
-    return _hasher().hash(password)
+    return _hashed(password)
 
 
 def verify(hashed: str, password: str) -> bool:
@@ -147,7 +172,8 @@ def verify(hashed: str, password: str) -> bool:
     from argon2.exceptions import Argon2Error, InvalidHashError
 
     try:
-        return _hasher().verify(hashed, password)
+        with _checking:
+            return _hasher().verify(hashed, password)
     except (Argon2Error, InvalidHashError):
         return False
 
@@ -181,12 +207,17 @@ def _hasher() -> PasswordHasher:
         from argon2 import PasswordHasher
     except ModuleNotFoundError:
         raise InvalidInput("passwords need argon2: pip install 'jianwei[pages]'") from None
-    return PasswordHasher()  # RFC 9106's second recommendation: 64 MiB, 3 passes
+    return PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY, parallelism=_LANES)
+
+
+def _hashed(password: str) -> str:
+    with _checking:
+        return _hasher().hash(password)
 
 
 @cache
 def _nobody() -> str:
-    return _hasher().hash(secrets.token_urlsafe(32))
+    return _hashed(secrets.token_urlsafe(32))
 
 
 def _digest(token: str) -> str:

@@ -8,26 +8,17 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from complaints.errors import InvalidInput, NotFound
-from complaints.records import Complaint
+from complaints.errors import InvalidInput
+from complaints.records import Complaint, Level
 from complaints.taxonomy import Taxonomy
 from complaints.text import mask
 from serving.access import Person, require
-from serving.routes.risk_schemas import RiskOut
-from serving.routes.risks import risk_now
 from serving.service import Service
-from serving.store.review_cases import Case
+from serving.standing import risk_now
+from serving.store.review_decisions import Decided
 from serving.store.review_order import Filters
-from serving.store.review_queue import Lease, Page, Progress
-from serving.store.review_words import Decided
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A case as it is shown; `risk` as it stands now, None for a prediction that was stored without one."""
-
-    case: Case
-    risk: RiskOut | None
+from serving.store.review_queue import Lease, Progress
+from serving.store.risks import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +58,9 @@ def today(service: Service, actor: str, now: datetime) -> Day:
     return Day(service.store.progress(actor, day_start(service, now)), service.settings.review_budget)
 
 
-def budgeted(service: Service, actor: str, filters: Filters, now: datetime) -> Page:
-    """The cases that the rest of today's budget is best spent on, in the order in which they will come."""
-    left = today(service, actor, now).left
-    return service.store.queue(filters, now=now, actor=actor, limit=left)
-
-
 def claim(service: Service, actor: str, filters: Filters, now: datetime, limit: int = 1) -> list[Lease]:
     """The next cases for a person, as long as a lease lasts here."""
     return service.store.claim(actor, filters, limit=limit, minutes=service.settings.lease_minutes, now=now)
-
-
-def open_case(service: Service, person: Person, prediction_id: str, now: datetime) -> Opened:
-    """A case for who reviews it, which the audit log notes; raises Forbidden, NotFound.
-
-    What it holds is not masked: show `masked(...)` of it until `unmask` was called.
-    """
-    require(person, "review")
-    case = service.store.case(prediction_id, person.name)
-    try:
-        risk = risk_now(service, prediction_id)
-    except NotFound:
-        risk = None
-    service.store.log(person.name, "view", prediction_id, {}, now)
-    return Opened(case, risk)
 
 
 def unmask(service: Service, person: Person, prediction_id: str, now: datetime) -> None:
@@ -106,16 +76,25 @@ def decide(
     labels: Mapping[str, str],
     now: datetime,
     note: str | None = None,
+    level: Level | None = None,
 ) -> Decided:
-    """Head -> right label, all others accepted; raises as `Store.review` and `check_labels` do."""
+    """Head -> right label, all others accepted; raises as `Store.review` and `check_labels` do.
+
+    `level` is the person's word on the suggested level of risk; None where they said nothing of it.
+    """
     require(person, "review")
     taxonomy = service.source.current().predictor.taxonomy
     check_labels(taxonomy, labels)
+    verdict = None
+    if level is not None:
+        standing = risk_now(service, prediction_id)
+        verdict = Verdict(standing.risk.level, level, standing.ruling.identity, person.name, note, now)
     return service.store.review(
         prediction_id,
         person.name,
         labels,
         note=note,
+        verdict=verdict,
         taxonomy_version=taxonomy.version,
         now=now,
         second_share=service.settings.second_share,

@@ -1,4 +1,4 @@
-"""Reviewing cases, one after another, by keyboard: 1-9 choose, Enter accept, S skip, Z undo.
+"""Reviewing cases, one after another, by keyboard: 1-9 choose, R the level of risk, Enter accept, S skip, Z undo.
 
 The case after this one is fetched, leased and read by the model while this one is looked at.
 """
@@ -16,7 +16,8 @@ from starlette.requests import Request
 
 from complaints.errors import Conflict
 from serving.pages import case_parts as parts
-from serving.pages.choices import MOST, open_heads
+from serving.pages.answers import Answers
+from serving.pages.choices import RISK
 from serving.pages.desk import Desk
 from serving.pages.dialogs import LabelDialog, TextDialog
 from serving.pages.filters import parse
@@ -24,8 +25,8 @@ from serving.pages.shell import button, frame, guarded, place, say, words_of
 from serving.pages.view import CaseView
 from serving.pages.words import OUTCOMES
 from serving.reviewing import Day
+from serving.store.review_decisions import Decided
 from serving.store.review_order import Filters
-from serving.store.review_words import Decided
 
 # Nobody has read a case after this many seconds: an Enter that comes sooner was meant for the case before.
 UNREAD = 0.35
@@ -56,13 +57,11 @@ async def one(request: Request, prediction_id: str) -> None:
 
 
 class CasePage:
-    """One browser page: the case shown, what was picked on it so far, and the one that is ready behind it."""
+    """One browser page: the case shown, and the one that is ready behind it."""
 
     def __init__(self, desk: Desk, filters: Filters) -> None:
         self._desk, self._filters = desk, filters
         self._view: CaseView | None = None
-        self._picked: dict[str, str] = {}
-        self._head = ""
         self._note = ""
         self._ahead: asyncio.Task[CaseView | None] | None = None
         self._shown_at = self._touched_at = time.monotonic()
@@ -81,7 +80,7 @@ class CasePage:
         self._body = ui.element("div")
         self._foot = ui.element("div").classes("foot")
         ui.keyboard(guarded(self._key), ignore=["input", "select", "textarea"], repeating=False)
-        self._labels, self._notes = LabelDialog(self._pick), TextDialog(self._note_written)
+        self._labels, self._notes = LabelDialog(self._label_picked), TextDialog(self._note_written)
         context.client.on_delete(self._leave)
         await self._show(view)
         ui.timer(LOOK, guarded(self._keep), immediate=False)
@@ -112,7 +111,7 @@ class CasePage:
 
     async def _show(self, view: CaseView | None, day: Day | None = None) -> None:
         self._forget()
-        self._view, self._picked, self._note = view, {}, ""
+        self._view, self._note = view, ""
         if view is None:
             day = await self._desk.today()
             self._body.clear()
@@ -122,7 +121,6 @@ class CasePage:
             return
         _shown[self._desk.person.name, view.id] = self
         day = day or await self._desk.saw(view)
-        self._head = open_heads(view.heads)[0]
         self._body.clear()
         self._foot.set_visibility(True)
         with self._body.classes(replace="case"):
@@ -164,45 +162,21 @@ class CasePage:
                         for html in column:
                             ui.html(html, sanitize=False).classes("card")
         with ui.element("div").classes("side order-2"):
-            self._answers = ui.element("div").classes("card answers order-2")
-        self._draw_answers()
+            self._answers = Answers(view, self._looked_at, self._ask_label)
 
-    def _draw_answers(self) -> None:
-        view = self._view
-        if view is None:
-            return
-        at = list(view.taxonomy.heads).index(self._head)
+    def _looked_at(self, question: str) -> None:
+        """Bring out what speaks for the answer to the question that is open."""
+        heads = list(self._view.taxonomy.heads) if self._view is not None else []
+        at = heads.index(question) if question in heads else "risk"
         self._text.classes(replace=f"complaint show-{at}")
-        self._answers.clear()
-        with self._answers:
-            for name in view.heads:
-                here = name == self._head
-                with ui.element("div").classes(f"answer{' here' if here else ''}") as block:
-                    ui.html(parts.answer_top(view, name, self._picked.get(name)), sanitize=False)
-                    if here:
-                        self._draw_choices(view, name)
-                    else:
-                        block.on("click", guarded(lambda name=name: self._look_at(name)))
-
-    def _draw_choices(self, view: CaseView, name: str) -> None:
-        said = view.heads[name]
-        ui.html(parts.why(said), sanitize=False)
-        chosen = self._picked.get(name, said.label)
-        for key, one in enumerate(parts.rows(view, name, self._picked.get(name)), 1):
-            row = ui.html(
-                parts.choice_row(key, one, said.threshold if one.label == said.label else None), sanitize=False
-            )
-            row.classes(f"choice{' on' if one.label == chosen else ''}{' in' if one.likely else ''}")
-            row.on("click", guarded(lambda label=one.label: self._pick(label)))
-        if len(view.taxonomy.heads[name].names) > MOST:
-            more = ui.html("<kbd>0</kbd><span>其他标签…</span>", sanitize=False).classes("choice more")
-            more.on("click", guarded(self._ask_label))
 
     def _draw_foot(self, view: CaseView, day: Day) -> None:
         if self._works:
             button("确认", "Enter", "btn main", self._accept)
             button("跳过", "S", "btn", self._skip)
             button("撤销", "Z", "btn", self._undo)
+            if view.judged is not None:
+                button("风险等级", "R", "btn quiet hide-small", lambda: self._answers.open(RISK))
             button("备注", "N", "btn quiet", self._ask_note)
         else:
             why = "已审核过" if view.done else "不在您的队列里，只能查看"
@@ -224,54 +198,29 @@ class CasePage:
         if not event.action.keydown or modified or self._view is None or self._labels.open or self._notes.open:
             return
         self._touched_at = time.monotonic()
-        key = event.key
-        if key.number is not None:
-            await self._number(key.number)
+        key, name = event.key, event.key.name.lower()
+        if key.number == 0:
+            self._ask_label()
+        elif key.number is not None:
+            self._answers.press(key.number)
         elif key.enter:
             await self._accept()
-        elif key.arrow_down or key.arrow_up or key.name in {"j", "k", "J", "K"}:
-            self._move(1 if key.arrow_down or key.name in {"j", "J"} else -1)
-        elif (deed := {"s": self._skip, "z": self._undo, "n": self._ask_note}.get(key.name.lower())) is not None:
+        elif key.arrow_down or key.arrow_up or name in {"j", "k"}:
+            self._answers.move(1 if key.arrow_down or name == "j" else -1)
+        elif name == "r":
+            self._answers.open(RISK)
+        elif name == "n":
+            self._ask_note()
+        elif (deed := {"s": self._skip, "z": self._undo}.get(name)) is not None:
             await deed()
-
-    async def _number(self, number: int) -> None:
-        assert self._view is not None  # noqa: S101  the only caller has looked
-        if number == 0:
-            await self._ask_label()
-            return
-        rows = parts.rows(self._view, self._head, self._picked.get(self._head))
-        if number <= len(rows):
-            self._pick(rows[number - 1].label)
-
-    def _pick(self, label: str) -> None:
-        """Choose a label, and go on to the next question that waits."""
-        view = self._view
-        if view is None:
-            return
-        self._touched_at = time.monotonic()
-        self._picked[self._head] = label
-        waiting = [name for name in open_heads(view.heads) if name not in self._picked]
-        if waiting:
-            order = list(view.heads)
-            after = [name for name in waiting if order.index(name) > order.index(self._head)]
-            self._head = (after or waiting)[0]
-        self._draw_answers()
-
-    def _look_at(self, head: str) -> None:
-        self._head = head
-        self._draw_answers()
-
-    def _move(self, step: int) -> None:
-        if self._view is not None:
-            order = list(self._view.heads)
-            self._look_at(order[(order.index(self._head) + step) % len(order)])
 
     # ---- deeds
 
     async def _accept(self) -> None:
-        view, picked, note = self._view, self._picked, self._note or None
+        view, note = self._view, self._note or None
         if view is not None and time.monotonic() - self._shown_at >= UNREAD:
-            await self._done(lambda: self._desk.decide(view, picked, note))
+            answers = self._answers
+            await self._done(lambda: self._desk.decide(view, answers.picked, note, answers.level))
 
     async def _skip(self) -> None:
         if (view := self._view) is not None:
@@ -348,12 +297,16 @@ class CasePage:
 
     # ---- dialogs
 
-    async def _ask_label(self) -> None:
-        if self._view is not None:
-            head = self._view.taxonomy.heads[self._head]
+    def _ask_label(self) -> None:
+        if self._view is not None and self._answers.here in self._view.heads:
+            head = self._view.taxonomy.heads[self._answers.here]
             self._labels.ask(head.name, head.names)
 
-    async def _ask_note(self) -> None:
+    def _label_picked(self, label: str) -> None:
+        self._touched_at = time.monotonic()
+        self._answers.pick(label)
+
+    def _ask_note(self) -> None:
         self._notes.ask("<h2>备注（随这次决定保存）</h2>", self._note)
 
     def _note_written(self, words: str) -> None:

@@ -86,6 +86,22 @@ def answer_top(view: CaseView, name: str, picked: str | None) -> str:
     )
 
 
+def level_top(view: CaseView, picked: str | None) -> str:
+    """The question of the level of risk in one line: what is suggested, or holds, or was picked instead."""
+    level = picked or view.level
+    before = f"<s>{LEVELS[view.risk.level]}</s>" if level != view.risk.level else ""
+    sign = ("mine", "已定") if picked is not None or view.judged else ("suggest", "待确认")
+    return (
+        f'<div class="top"><span class="q">风险等级</span><span class="a{" changed" if before else ""}">'
+        f'{LEVELS[level]}{before}</span><kbd>R</kbd><span class="tag {sign[0]}">{sign[1]}</span></div>'
+    )
+
+
+def level_row(key: int, level: str, suggested: str) -> str:
+    """One level: its key, its sign, and whether it is the one suggested."""
+    return f'<kbd>{key}</kbd>{level_tag(level)}<span class="soft">{"建议" if level == suggested else ""}</span>'
+
+
 def _sign(said: HeadPrediction, picked: str | None, *, changed: bool) -> str:
     if picked is not None:
         return f'<span class="tag mine">{"已改" if changed else "已定"}</span>'

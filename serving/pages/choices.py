@@ -9,6 +9,8 @@ from complaints.taxonomy import Head
 
 # The keys 1 to 9.
 MOST = 9
+# The question of the level of risk, among the model's own; no head is called so.
+RISK = "risk:level"
 
 
 @dataclass(frozen=True, slots=True)

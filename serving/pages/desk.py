@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from complaints.errors import InvalidInput, Overloaded
-from complaints.records import Prediction
+from complaints.records import Level, Prediction
 from complaints.taxonomy import Taxonomy
 from serving import access, reviewing
 from serving.access import Person, Right
@@ -21,9 +21,9 @@ from serving.champion import Snapshot
 from serving.pages.view import CaseView, view_of
 from serving.reviewing import Day
 from serving.service import Service
+from serving.store.review_decisions import Decided
 from serving.store.review_order import Filters
 from serving.store.review_queue import Lease, Page
-from serving.store.review_words import Decided
 
 Result = TypeVar("Result")
 
@@ -99,11 +99,16 @@ class Desk:
 
         return await self.ask("review", note)
 
-    async def decide(self, view: CaseView, picked: Mapping[str, str], note: str | None) -> Decided:
-        """Correct what was picked otherwise and accept the rest; on disk when this returns."""
+    async def decide(
+        self, view: CaseView, picked: Mapping[str, str], note: str | None, level: Level | None = None
+    ) -> Decided:
+        """Correct what was picked otherwise and accept the rest; on disk when this returns.
+
+        `level` confirms or overrules the suggested level of risk; None leaves it as it is.
+        """
         labels = {head: label for head, label in picked.items() if label != view.heads[head].label}
         return await self.ask(
-            "review", lambda now: reviewing.decide(self.service, self.person, view.id, labels, now, note)
+            "review", lambda now: reviewing.decide(self.service, self.person, view.id, labels, now, note, level)
         )
 
     async def skip(self, view: CaseView) -> Decided:

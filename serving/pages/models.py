@@ -147,7 +147,10 @@ class ModelsPage:
         else:
             button("影子运行", "", "btn", lambda: self._set_challenger(version))
         if any(one.version == version and one.tags.get("gate") == "refused" for one in self._versions):
-            ui.html("未通过关口，不能在这里推广", sanitize=False).classes("late")
+            if self._desk.may("force"):
+                button("不顾关口，仍要推广", "", "btn danger", lambda: self._ask_force(version))
+            else:
+                ui.html("未通过关口，只有管理员能推广", sanitize=False).classes("late")
         else:
             button("推广为现行版本", "", "btn main", lambda: self._ask_promotion(version))
 
@@ -173,6 +176,15 @@ class ModelsPage:
             needed=True,
         )
 
+    def _ask_force(self, version: str) -> None:
+        self._deed = lambda reason: self._promote(version, reason, force=True)
+        tags = next(one.tags for one in self._versions if one.version == version)
+        self._reasons.ask(
+            f"<h2>不顾关口，推广 v{escape(version)}</h2><p class='note bad'>{escape(tags.get('gate_reasons', ''))}</p>"
+            "<p class='soft'>它在比较中变差了，仍要由它答复新来的投诉。请写明理由，会记入日志。</p>",
+            needed=True,
+        )
+
     def _ask_rollback(self) -> None:
         self._deed = self._rollback
         self._reasons.ask(
@@ -185,10 +197,13 @@ class ModelsPage:
         if self._deed is not None:
             await self._deed(reason)
 
-    async def _promote(self, version: str, reason: str) -> None:
+    async def _promote(self, version: str, reason: str, *, force: bool = False) -> None:
         who = self._desk.person.name
-        await self._ask("promote", lambda models: models.promote(self._name, version, f"{who}：{reason}"))
-        await self._note("promote", version, reason)
+        await self._ask(
+            "force" if force else "promote",
+            lambda models: models.promote(self._name, version, f"{who}：{reason}", force=force),
+        )
+        await self._note("promote_forced" if force else "promote", version, reason)
         say(f"已推广 v{version}，服务将在几秒内换上", "good")
         await self.refresh()
 

@@ -14,7 +14,7 @@ from serving import access
 from serving.access import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from serving.pages.desk import Desk
 from serving.pages.shell import button, frame, guarded, place, say, words_of
-from serving.pages.words import ACTIONS, OUTCOMES, ROLES, clock
+from serving.pages.words import ACTIONS, LEVELS, OUTCOMES, ROLES, clock
 from serving.store.people import Logged, User
 
 # Lines of the log on one page.
@@ -68,7 +68,8 @@ class PeoplePage:
 
     def _draw(self, one: User, now: datetime) -> None:
         locked = one.locked_until is not None and one.locked_until > now
-        state = "已停用" if one.disabled_at else "暂时锁定" if locked else "可登录"
+        # A browser from which they have signed in before is not concerned.
+        state = "已停用" if one.disabled_at else "新设备暂时锁定" if locked else "可登录"
         look = "review" if one.disabled_at else "suggest" if locked else "auto"
         with ui.element("tr"):
             ui.html(escape(one.name), sanitize=False, tag="td")
@@ -188,7 +189,7 @@ def _subject(subject: str) -> str:
 def _detail(detail: dict[str, object], taxonomy: Taxonomy) -> str:
     parts = []
     for name, value in detail.items():
-        shown = ROLES.get(str(value)) or OUTCOMES.get(str(value)) or value
+        shown = ROLES.get(str(value)) or OUTCOMES.get(str(value)) or LEVELS.get(str(value)) or value
         if isinstance(value, dict):
             shown = "，".join(_answer(taxonomy, str(head), str(label)) for head, label in value.items())
         if shown not in (None, "", False):
@@ -201,4 +202,14 @@ def _answer(taxonomy: Taxonomy, head: str, label: str) -> str:
     return f"{head} → {label}" if known is None else f"{known.name} → {known.names.get(label, label)}"
 
 
-_FIELDS = {"outcome": "结果", "labels": "更正", "reason": "理由", "role": "角色", "locked": "锁定中", "rows": "条数"}
+_FIELDS = {
+    "outcome": "结果",
+    "labels": "更正",
+    "reason": "理由",
+    "role": "角色",
+    "locked": "锁定中",
+    "rows": "条数",
+    "known": "常用设备",
+    "suggested": "建议",
+    "level": "等级",
+}

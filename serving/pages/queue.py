@@ -19,7 +19,7 @@ from serving.pages.case_parts import level_tag
 from serving.pages.desk import Desk
 from serving.pages.marks import plain
 from serving.pages.shell import button, frame, guarded, place, words_of
-from serving.pages.words import CHANNELS, LEVELS, REASONS, channel, clock
+from serving.pages.words import CHANNELS, LEVELS, REASONS, channel, clock, percent
 from serving.reviewing import Day
 from serving.store.review_order import HIGH_RISK, Filters, Queued
 from serving.store.review_queue import Page
@@ -174,40 +174,51 @@ def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str) ->
     """The lines; after `within` of them the day's budget ends."""
     now = datetime.now(UTC)
     dearest = max((one.priority for one in items), default=1.0) or 1.0
-    heads = list(taxonomy.heads)[:2]
-    titles = "".join(f"<th>{escape(taxonomy.heads[name].name)}</th>" for name in heads)
     lines = []
     for at, one in enumerate(items):
         if at == max(0, within):
-            lines.append(
-                f'<tr class="budget-end"><td colspan="{4 + len(heads)}">今日预算到此为止，以下可留待明日</td></tr>'
-            )
-        lines.append(_line(one, taxonomy, heads, one.priority / dearest, now, me))
+            lines.append('<tr class="budget-end"><td colspan="5">今日预算到此为止，以下可留待明日</td></tr>')
+        lines.append(_line(one, taxonomy, one.priority / dearest, now, me))
     return (
-        f'<table class="table"><thead><tr><th>风险</th><th>投诉</th>{titles}<th title="不经审核就照办，预计造成的代价">'
+        '<table class="table queue"><thead><tr><th>风险</th><th>投诉</th>'
+        f'<th title="模型最拿不准的问题，和它有多大把握">拿不准的</th><th title="不经审核就照办，预计造成的代价">'
         f"预计代价</th><th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
     )
 
 
-def _line(one: Queued, taxonomy: Taxonomy, heads: Sequence[str], share: float, now: datetime, me: str) -> str:
+def _line(one: Queued, taxonomy: Taxonomy, share: float, now: datetime, me: str) -> str:
     sent = orjson.loads(one.request)
     words = f"{sent['title']}。{sent['text']}" if sent.get("title") else sent["text"]
     sub = [one.ticket_id or "", channel(one.channel), sent.get("product") or "", clock(one.at, now)]
-    labels = "".join(f"<td>{_label(taxonomy, head, one.labels.get(head))}</td>" for head in heads)
     return (
         f'<tr><td>{level_tag(one.level)}</td><td class="text"><a href="/review/case/{escape(one.prediction_id)}">'
         f'{escape(plain(words, SNIPPET))}</a><div class="sub">{escape(" · ".join(filter(None, sub)))}</div></td>'
-        f'{labels}<td><span class="cost"><i><b style="width:{share:.0%}"></b></i>{one.priority:.1f}</span></td>'
+        f"<td>{_doubts(one, taxonomy)}</td>"
+        f'<td><span class="cost"><i><b style="width:{share:.0%}"></b></i>{one.priority:.1f}</span></td>'
         f"<td>{_holder(one, now, me)}</td></tr>"
     )
 
 
-def _label(taxonomy: Taxonomy, head: str, label: str | None) -> str:
-    if label is None:
-        return '<span class="muted">—</span>'
-    parent, _, leaf = taxonomy.heads[head].names.get(label, label).rpartition("/")
-    above = f'<div class="sub">{escape(parent)}</div>' if parent else ""
-    return f"{escape(leaf)}{above}"
+def _doubts(one: Queued, taxonomy: Taxonomy) -> str:
+    """The questions that wait for a person, and how sure the model is; below, in one line, what it said to the others.
+
+    Where none waits, the one it is least sure of: an audited case looks like any other.
+    """
+    known = {head: one.heads[head] for head in taxonomy.heads if head in one.heads}
+    waiting = [head for head, said in known.items() if said.decision != "auto"]
+    shown = waiting or sorted(known, key=lambda head: known[head].confidence)[:1]
+    lines = "".join(
+        f'<div class="unsure"><span class="h">{escape(taxonomy.heads[head].name)}</span>'
+        f"<span>{escape(_leaf(taxonomy, head, known[head].label))}</span>"
+        f'<span class="c">{percent(known[head].confidence)}</span></div>'
+        for head in shown
+    )
+    rest = " · ".join(_leaf(taxonomy, head, said.label) for head, said in known.items() if head not in shown)
+    return f'<div class="said">{lines}{f"""<div class="sure">{escape(rest)}</div>""" if rest else ""}</div>'
+
+
+def _leaf(taxonomy: Taxonomy, head: str, label: str) -> str:
+    return taxonomy.heads[head].names.get(label, label).rpartition("/")[2]
 
 
 def _holder(one: Queued, now: datetime, me: str) -> str:

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serving import access
-from serving.access import COOKIE, Person, SignInRefused
+from serving.access import COOKIE, DEVICE_COOKIE, Person, SignInRefused
 from serving.pages.plain import page
 from serving.scopes import Forbidden
 from serving.service import Service
@@ -57,12 +57,14 @@ async def enter(request: Request) -> Response:
     if not mark or not hmac.compare_digest(mark.encode(), form.get("form", "").encode()):
         return _form(request, "页面已过期，请再输入一次", form.get("name", ""))
     name, password = form.get("name", "").strip(), form.get("password", "")
+    device = request.cookies.get(DEVICE_COOKIE)
     try:
-        token, _ = await service.stored(lambda: access.sign_in(service.store, name, password, datetime.now(UTC)))
+        entered = await service.stored(lambda: access.sign_in(service.store, name, password, datetime.now(UTC), device))
     except SignInRefused as error:
         return _form(request, str(error), name)
     response = RedirectResponse(_wanted(request), 303)
-    response.set_cookie(**access.cookie(token, secure=_secure(request)))  # type: ignore[arg-type]
+    for one in access.cookies(entered, secure=_secure(request)):
+        response.set_cookie(**one)  # type: ignore[arg-type]
     response.delete_cookie(_FORM_COOKIE, path="/review")
     return response
 

@@ -15,12 +15,12 @@ from serving import reviewing
 from serving.champion import Snapshot
 from serving.pages.marks import plain
 from serving.pages.words import LEVELS, OUTCOMES
-from serving.routes.risk_schemas import RiskOut
-from serving.routes.risks import risk_now
 from serving.service import Service
+from serving.standing import Standing, risk_now
 from serving.store.review_cases import Case, Neighbour
+from serving.store.review_decisions import Decided
 from serving.store.review_queue import Lease
-from serving.store.review_words import Decided, Said
+from serving.store.review_words import Said
 
 # Characters of another complaint's text that are shown.
 SNIPPET = 90
@@ -52,6 +52,7 @@ class CaseView:
     """Everything that a page shows of one case.
 
     `heads` are as they were answered; `model` gave that answer, `reader` is the model whose reading is marked.
+    `level` is the one that holds, `judged` whether a person said so; None where no risk was stored.
     `until` is None where the person has no lease on it.
     """
 
@@ -64,6 +65,7 @@ class CaseView:
     heads: dict[str, HeadPrediction]
     risk: Risk
     level: Level
+    judged: bool | None
     alike_before: int
     burst: int
     warnings: tuple[str, ...]
@@ -98,6 +100,8 @@ def view_of(service: Service, snapshot: Snapshot, case: Case, lease: Lease | Non
         now = risk_now(service, case.prediction_id)
     except NotFound:  # it was stored before risks were
         now = None
+    if now is not None and case.blind:  # another person's word would sway who reviews it a second time
+        now = replace(now, stored=replace(now.stored, verdicts=()), level=now.risk.level)
     return CaseView(
         id=case.prediction_id,
         complaint=complaint,
@@ -108,8 +112,9 @@ def view_of(service: Service, snapshot: Snapshot, case: Case, lease: Lease | Non
         heads={name: one for name, one in heads.items() if name in taxonomy.heads},
         risk=now.risk if now is not None else Risk.model_validate(response["risk"]),
         level=now.level if now is not None else response["risk"]["level"],
-        alike_before=now.alike_before if now is not None else 0,
-        burst=now.burst if now is not None else 0,
+        judged=bool(now.stored.verdicts) if now is not None else None,
+        alike_before=now.stored.context.alike_before if now is not None else 0,
+        burst=now.stored.context.burst if now is not None else 0,
         warnings=tuple(response["warnings"]),
         said={one.head: one.label for one in case.words if one.kind == "explicit" and one.withdrawn_at is None},
         others=[_nearby(taxonomy, one) for one in case.others],
@@ -134,7 +139,7 @@ def _nearby(taxonomy: Taxonomy, one: Neighbour) -> Nearby:
 
 
 def _events(
-    taxonomy: Taxonomy, words: Iterable[Said], decisions: Iterable[Decided], risk: RiskOut | None
+    taxonomy: Taxonomy, words: Iterable[Said], decisions: Iterable[Decided], risk: Standing | None
 ) -> Iterable[Event]:
     said = list(words)
     for one in decisions:
@@ -153,10 +158,10 @@ def _events(
             what = f"{source}：{taxonomy.heads[word.head].name} → {_name(taxonomy, word.head, word.label)}"
             yield Event(word.given_at, word.actor, what + ("（已撤销）" if word.withdrawn_at is not None else ""))
     if risk is not None:
-        for verdict in risk.verdicts:
+        for verdict in risk.stored.verdicts:
             verb = "确认" if verdict.level == verdict.suggested else "改定"
             yield Event(verdict.given_at, verdict.actor, f"{verb}风险等级为{LEVELS[verdict.level]}")
-        for seen in risk.observations:
+        for seen in risk.stored.observations:
             yield Event(seen.at, "监测", f"公开传播：阅读 {seen.reads or 0}，转发 {seen.reposts or 0}")
 
 

@@ -92,4 +92,5 @@ def _told(one: Queued, now: datetime) -> ReviewOut:
     lease = None
     if one.lease_actor is not None and one.lease_until is not None and one.lease_until > now:
         lease = LeaseOut(actor=one.lease_actor, until=one.lease_until)
+    fields["labels"] = {head: answered.label for head, answered in one.heads.items()}
     return ReviewOut(**fields, title=masked(complaint.title), text=masked(complaint.text) or "", lease=lease)

@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from complaints.records import Observation
-from serving.assessing import assess_again, complaint_of, in_force
 from serving.policies import Refusal, Ruling
 from serving.problems import documented
 from serving.routes.body import JsonRoute
@@ -24,7 +23,8 @@ from serving.routes.risk_schemas import (
     VerdictIn,
     VerdictOut,
 )
-from serving.service import InService, Service, needs
+from serving.service import InService, needs
+from serving.standing import Standing, risk_now
 from serving.store.risks import Verdict
 
 router = APIRouter(prefix="/v1", tags=["risk"], route_class=JsonRoute)
@@ -38,7 +38,7 @@ router = APIRouter(prefix="/v1", tags=["risk"], route_class=JsonRoute)
 )
 async def find(prediction_id: str, service: InService) -> RiskOut:
     """Assessed again from what the model said then, by the policy in force now and all that was observed since."""
-    return await service.stored(lambda: risk_now(service, prediction_id))
+    return await service.stored(lambda: _told(risk_now(service, prediction_id)))
 
 
 @router.post(
@@ -61,7 +61,7 @@ async def observe(prediction_id: str, body: ObservationIn, service: InService) -
         at = calendar.local(body.at) if body.at is not None else now
         counts = body.model_dump(include={"reads", "reposts", "comments", "likes"})
         service.store.observe(prediction_id, Observation(at=at or now, **counts), body.actor, now)
-        return risk_now(service, prediction_id)
+        return _told(risk_now(service, prediction_id))
 
     return await service.stored(keep)
 
@@ -79,9 +79,9 @@ async def judge(prediction_id: str, body: VerdictIn, service: InService) -> Risk
 
     def keep() -> RiskOut:
         before = risk_now(service, prediction_id)
-        verdict = Verdict(before.risk.level, body.level, before.policy.version, body.actor, body.note, now)
+        verdict = Verdict(before.risk.level, body.level, before.ruling.identity, body.actor, body.note, now)
         service.store.judge(prediction_id, verdict)
-        return risk_now(service, prediction_id)
+        return _told(risk_now(service, prediction_id))
 
     return await service.stored(keep)
 
@@ -110,22 +110,18 @@ async def policy(request: Request, service: InService) -> PoliciesOut:
     )
 
 
-def risk_now(service: Service, prediction_id: str) -> RiskOut:
-    """A stored complaint's risk by the policy in force and all that was observed since; raises NotFound."""
-    control = service.policies.control.policy
-    stored = service.store.assessed(prediction_id, control)
-    ruling = service.policies.choose(complaint_of(stored).business_line)
-    risk = assess_again(ruling.policy, stored, stored.context)
+def _told(now: Standing) -> RiskOut:
+    stored = now.stored
     return RiskOut(
-        prediction_id=prediction_id,
+        prediction_id=stored.prediction_id,
         ticket_id=stored.ticket_id,
-        policy=PolicyUsedOut(name=ruling.policy.name, version=ruling.identity, arm=ruling.arm),
-        level=in_force(stored, risk.level),
+        policy=PolicyUsedOut(name=now.ruling.policy.name, version=now.ruling.identity, arm=now.ruling.arm),
+        level=now.level,
         decided=bool(stored.verdicts),
         given=stored.level,
         alike_before=stored.context.alike_before,
         burst=stored.context.burst,
-        risk=risk,
+        risk=now.risk,
         observations=[ObservationOut(**one.model_dump()) for one in stored.observations],
         verdicts=[
             VerdictOut(

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from complaints.errors import Conflict, NotFound
 from serving.store.database import Database
 from serving.store.ids import new_id
-from serving.store.review_tables import audit_log, sessions, users
+from serving.store.review_tables import audit_log, devices, sessions, users
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person; `password` is an argon2 hash."""
+    """A person; `password` is an argon2 hash, `failures` are those from browsers that nobody knows."""
 
     name: str
     role: str
@@ -38,6 +38,17 @@ class Session:
     csrf: str
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A browser from which a person has signed in; `token` is the sha256 of what it holds."""
+
+    token: str
+    user: str
+    seen_at: datetime
+    failures: int
+    locked_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class People(Database):
     def change_user(
         self, name: str, *, role: str | None = None, password: str | None = None, disabled_at: datetime | None = None
     ) -> None:
-        """Change what is given, and sign the person out everywhere; raises NotFound."""
+        """Change what is given, sign the person out everywhere, forget their browsers; raises NotFound."""
         values: dict[str, object] = {"failures": 0, "locked_until": None}
         for field, value in (("role", role), ("password", password), ("disabled_at", disabled_at)):
             if value is not None:
@@ -89,25 +100,52 @@ class People(Database):
             if connection.execute(update(users).where(users.c.name == name).values(**values)).rowcount == 0:
                 raise NotFound(f"there is no user {name}")
             connection.execute(delete(sessions).where(sessions.c.user == name))
+            connection.execute(delete(devices).where(devices.c.user == name))
 
-    def count_failure(self, name: str, lock: Callable[[int], datetime | None]) -> int:
-        """One more wrong password in a row; `lock` says until when the name is then locked. Returns how many."""
+    def hash_again(self, name: str, before: str, password: str) -> None:
+        """Keep another hash of the same password, unless it was changed since `before`."""
+        here = and_(users.c.name == name, users.c.password == before)
         with self._write() as connection:
-            query = select(users.c.failures).where(users.c.name == name).with_for_update()
-            before = connection.execute(query).scalar_one_or_none()
+            connection.execute(update(users).where(here).values(password=password))
+
+    def device(self, token: str, name: str) -> Device | None:
+        """The browser of a token, if this person has signed in from it."""
+        query = select(devices).where(devices.c.token == token, devices.c.user == name)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else Device(**row)
+
+    def count_failure(self, name: str, lock: Callable[[int], datetime | None], device: str | None = None) -> int:
+        """One more wrong password in a row, from a known browser or from the unknown ones; returns how many.
+
+        `lock` says until when the browser, or the name for all unknown ones, is then locked.
+        """
+        table = users if device is None else devices
+        here = users.c.name == name if device is None else devices.c.token == device
+        with self._write() as connection:
+            before = connection.execute(select(table.c.failures).where(here).with_for_update()).scalar_one_or_none()
             if before is None:
                 return 0
             values = {"failures": before + 1, "locked_until": lock(before + 1)}
-            connection.execute(update(users).where(users.c.name == name).values(**values))
+            connection.execute(update(table).where(here).values(**values))
         return int(before) + 1
 
-    def open_session(self, session: Session) -> None:
-        """Sign a person in: their failures are forgotten, sessions that ran out are swept away."""
+    def open_session(self, session: Session, device: str, *, known: bool, forgotten: datetime) -> None:
+        """Sign a person in from a browser, known or new: the failures that it counts under are forgotten.
+
+        Sessions that ran out and browsers that were last seen before `forgotten` are swept away.
+        """
         values = {field: getattr(session, field) for field in Session.__dataclass_fields__}
+        seen = {"seen_at": session.created_at, "failures": 0, "locked_until": None}
         with self._write() as connection:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= session.created_at))
-            here = users.c.name == session.user
-            connection.execute(update(users).where(here).values(failures=0, locked_until=None))
+            connection.execute(delete(devices).where(devices.c.seen_at < forgotten))
+            if known:
+                connection.execute(update(devices).where(devices.c.token == device).values(**seen))
+            else:
+                connection.execute(insert(devices), {"token": device, "user": session.user, **seen})
+                here = users.c.name == session.user
+                connection.execute(update(users).where(here).values(failures=0, locked_until=None))
             connection.execute(insert(sessions), values)
 
     def session(self, token: str, now: datetime) -> tuple[Session, User] | None:

@@ -17,6 +17,8 @@ from serving.store.ids import is_id, new_id
 from serving.store.keys import Key, KeyTaken, claim_key, set_answer
 from serving.store.people import People
 from serving.store.review_cases import Cases
+from serving.store.review_decisions import Decisions
+from serving.store.review_export import Exports
 from serving.store.review_quality import Quality
 from serving.store.review_queue import Entry, Queue, enqueue
 from serving.store.review_words import Words
@@ -60,7 +62,7 @@ class Outcome:
 _PREDICTION, _HEADS, _ASSESSMENT = insert(predictions), insert(prediction_heads), insert(assessments)
 
 
-class Store(Queue, Words, Cases, Quality, People, Shadows, Risks):
+class Store(Queue, Decisions, Words, Exports, Cases, Quality, People, Shadows, Risks):
     """Answers written before they are given, what became of them, and what people said of them."""
 
     def save(self, rows: Sequence[Stored], answer: str, key: Key | None = None) -> str:

@@ -14,9 +14,10 @@ from complaints.errors import NotFound
 from complaints.records import Level
 from serving.store.database import Database
 from serving.store.ids import require_id
+from serving.store.review_decisions import Decided
 from serving.store.review_order import SECOND
 from serving.store.review_tables import corrections, review_decisions, reviews
-from serving.store.review_words import Decided, Said, words_of
+from serving.store.review_words import Said, words_of
 from serving.store.tables import assessments, issues, prediction_heads, predictions
 
 # Complaints of the same customer that are listed.
@@ -60,8 +61,8 @@ class Place:
 class Case:
     """`request` and `response` are JSON text as they were sent and answered, personal data included.
 
-    To who is to review it a second time, blind, what was said the first time is not there. `place` is None for a
-    prediction that was never in the queue. The risk as it stands now is computed by `serving.assessing`.
+    To who is to review it a second time, `blind`, what was said the first time is not there. `place` is None for a
+    prediction that was never in the queue. The risk as it stands now is computed by `serving.standing`.
     """
 
     prediction_id: str
@@ -70,6 +71,7 @@ class Case:
     response: str
     taxonomy_version: str
     place: Place | None
+    blind: bool
     words: Sequence[Said]
     decisions: Sequence[Decided]
     others: Sequence[Neighbour]
@@ -103,6 +105,7 @@ class Cases(Database):
                 response=row["response"],
                 taxonomy_version=row["taxonomy_version"],
                 place=place,
+                blind=blind,
                 words=() if blind else words_of(connection, prediction_id),
                 decisions=() if blind else [Decided(**one) for one in connection.execute(decisions).mappings()],
                 others=_others(connection, row),

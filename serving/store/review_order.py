@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, sel
 
 from complaints.concentration import unpack
 from complaints.priority import Vector, Waiting, queue_order
-from complaints.records import Level
+from complaints.records import Decision, Level
 from serving.store.review_tables import review_decisions, reviews
 from serving.store.search import matching
 from serving.store.tables import assessments, issues, prediction_heads, predictions
@@ -50,8 +50,17 @@ EVERYTHING = Filters()
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What the model said to one question, and how sure it was, 0 to 1."""
+
+    label: str
+    decision: Decision
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
-    """One line of the queue. `request` is JSON text with personal data in it; `labels`: head -> what was answered.
+    """One line of the queue. `request` is JSON text with personal data in it; `heads`: what was answered.
 
     Nothing here tells an audited case from another: neither may the one who shows it.
     """
@@ -66,7 +75,7 @@ class Queued:
     department: str | None
     model_version: str
     priority: float
-    labels: Mapping[str, str]
+    heads: Mapping[str, Answered]
     lease_actor: str | None
     lease_until: datetime | None
 
@@ -163,10 +172,10 @@ def ordered(connection: Connection, where: Sequence[ColumnElement[bool]], now: d
 
 def lines(connection: Connection, ids: Sequence[str]) -> list[Queued]:
     """What a list shows of these cases, in their order."""
-    heads: dict[str, dict[str, str]] = {one: {} for one in ids}
+    heads: dict[str, dict[str, Answered]] = {one: {} for one in ids}
     said = select(prediction_heads).where(prediction_heads.c.prediction_id.in_(ids))
     for row in connection.execute(said):
-        heads[row.prediction_id][row.head] = row.label
+        heads[row.prediction_id][row.head] = Answered(row.label, row.decision, row.confidence)
     query = (
         select(
             reviews.c.prediction_id,
@@ -186,7 +195,7 @@ def lines(connection: Connection, ids: Sequence[str]) -> list[Queued]:
         .where(reviews.c.prediction_id.in_(ids))
     )
     found = {
-        row["prediction_id"]: Queued(**row, labels=heads[row["prediction_id"]])
+        row["prediction_id"]: Queued(**row, heads=heads[row["prediction_id"]])
         for row in connection.execute(query).mappings()
     }
     return [found[one] for one in ids]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, and_, func, insert, select, true, update
+from sqlalchemy import Connection, and_, exists, func, insert, select, true, update
 
 from complaints.errors import Conflict
 from complaints.priority import expected_cost
@@ -203,12 +203,23 @@ class Queue(Database):
             return int(given.rowcount)
 
     def progress(self, actor: str, since: datetime) -> Progress:
-        """What was decided since a time: the day's budget is this much nearer to its end."""
-        table = review_decisions.c
+        """What was decided since a time: the day's budget is this much nearer to its end.
+
+        A case whose questions were answered one by one, over the API, is reviewed as one that was decided as a whole.
+        """
+        table, place = review_decisions.c, reviews.c
         standing = and_(table.at >= since, table.withdrawn_at.is_(None))
-        query = select(table.outcome, table.actor, func.count()).where(standing)
+        whole = select(table.outcome, table.actor, func.count()).where(standing).group_by(table.outcome, table.actor)
+        decided = exists().where(
+            table.prediction_id == place.prediction_id, table.withdrawn_at.is_(None), table.outcome != "skipped"
+        )
+        piecemeal = (
+            select(place.outcome, place.done_by, func.count())
+            .where(place.state == DONE, place.done_at >= since, ~decided)
+            .group_by(place.outcome, place.done_by)
+        )
         with self._read() as connection:
-            rows = [tuple(row) for row in connection.execute(query.group_by(table.outcome, table.actor))]
+            rows = [tuple(row) for query in (whole, piecemeal) for row in connection.execute(query)]
             count = select(func.count()).select_from(reviews).where(reviews.c.state != DONE)
             waiting = int(connection.execute(count).scalar_one())
         counts = {

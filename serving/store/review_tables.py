@@ -76,7 +76,18 @@ users = Table(
     Column("password", String(200), nullable=False),  # argon2
     Column("created_at", Moment, nullable=False),
     Column("disabled_at", Moment),
-    Column("failures", Integer, nullable=False),  # wrong passwords in a row
+    Column("failures", Integer, nullable=False),  # wrong passwords in a row, from browsers that nobody knows
+    Column("locked_until", Moment),
+)
+
+# Browsers from which a person has signed in: each has its own count of wrong passwords.
+devices = Table(
+    "devices",
+    metadata,
+    Column("token", String(64), primary_key=True),  # sha256
+    Column("user", ForeignKey("users.name"), nullable=False, index=True),
+    Column("seen_at", Moment, nullable=False, index=True),
+    Column("failures", Integer, nullable=False),
     Column("locked_until", Moment),
 )
 

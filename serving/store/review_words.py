@@ -1,30 +1,22 @@
-"""People's words on predictions: corrected, accepted, skipped, taken back. Nothing is overwritten, nothing deleted."""
+"""People's words on single heads of predictions, given and taken back. Nothing is overwritten, nothing deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-import orjson
-from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from complaints.errors import InvalidInput, NotFound
-from complaints.records import Correction
-from complaints.text import mask
 from serving.store.ids import new_id, require_id
 from serving.store.keys import Key, Keys, KeyTaken, claim_key, set_answer
 from serving.store.people import write_log
-from serving.store.review_order import DONE, SECOND, WAITING
-from serving.store.review_queue import Stale, drawn, lock_review, refuse_leased
+from serving.store.review_order import DONE, WAITING
+from serving.store.review_queue import Stale, lock_review
 from serving.store.review_tables import corrections, review_decisions, reviews
-from serving.store.risks import AlreadyDecided
 from serving.store.tables import prediction_heads, predictions
-
-# Rows read at a time when many are exported.
-_CHUNK = 500
-OutcomeName = Literal["accepted", "corrected", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,123 +53,8 @@ class Said:
     withdrawn_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A person's decision on a whole case."""
-
-    id: str
-    prediction_id: str
-    actor: str
-    outcome: OutcomeName
-    second: bool
-    at: datetime
-    withdrawn_at: datetime | None
-
-
 class Words(Keys):
     """What people say of predictions."""
-
-    def review(
-        self,
-        prediction_id: str,
-        actor: str,
-        labels: Mapping[str, str],
-        *,
-        note: str | None = None,
-        taxonomy_version: str,
-        now: datetime,
-        second_share: float = 0.0,
-    ) -> Decided:
-        """Decide a case: `labels` (head -> right label) are corrections, all other heads are accepted as they are.
-
-        With `second_share` that share of cases, drawn by their ids, goes back into the queue for another person, who
-        is not told what this one said. Raises NotFound, AlreadyDecided, Leased where another person has the case, and
-        InvalidInput for a head that was not predicted; whether a label exists, the caller has checked.
-        """
-        require_id(prediction_id, "pred", "prediction")
-        with self._write() as connection:
-            heads = _heads(connection, prediction_id)
-            if unknown := [head for head in labels if head not in heads]:
-                raise InvalidInput(f"no head {', '.join(unknown)}: this prediction has {', '.join(heads)}")
-            row = lock_review(connection, prediction_id)
-            if row is None:
-                raise NotFound("this prediction is not in the queue: send corrections of single heads")
-            if row.state == DONE or (row.state == SECOND and row.done_by == actor):
-                raise AlreadyDecided(f"{row.second_by or row.done_by} has reviewed this case already")
-            refuse_leased(row, actor, now)
-            second = row.state == SECOND
-            wrong = any(labels.get(head, one.label) != one.label for head, one in heads.items())
-            decided = _decide(connection, prediction_id, actor, "corrected" if wrong else "accepted", second, now)
-            for head, one in heads.items():
-                word = Word(head, labels.get(head, one.label), actor, note, "explicit", taxonomy_version)
-                _say(connection, prediction_id, word, one, now, row.audit, decided)
-            values: dict[str, object] = {"lease_actor": None, "lease_until": None}
-            if second:
-                values |= {"state": DONE, "second_by": actor, "second_at": now}
-            else:
-                again = drawn("second", prediction_id, second_share)
-                values |= {"state": SECOND if again else DONE, "done_by": actor, "done_at": now}
-                values["outcome"] = decided.outcome
-            connection.execute(update(reviews).where(reviews.c.prediction_id == prediction_id).values(**values))
-            write_log(connection, actor, decided.outcome, prediction_id, {"labels": dict(labels)}, now)
-        return decided
-
-    def accept(
-        self, prediction_id: str, actor: str, *, taxonomy_version: str, now: datetime, second_share: float = 0.0
-    ) -> Decided:
-        """Every head is right; as `review` without labels."""
-        return self.review(
-            prediction_id, actor, {}, taxonomy_version=taxonomy_version, now=now, second_share=second_share
-        )
-
-    def skip(self, prediction_id: str, actor: str, *, now: datetime) -> Decided:
-        """Leave a case to others; it stays in the queue. Raises NotFound, AlreadyDecided, Leased."""
-        require_id(prediction_id, "pred", "prediction")
-        with self._write() as connection:
-            row = lock_review(connection, prediction_id)
-            if row is None:
-                raise NotFound("this prediction is not in the queue")
-            if row.state == DONE:
-                raise AlreadyDecided(f"{row.second_by or row.done_by} has reviewed this case already")
-            refuse_leased(row, actor, now)
-            decided = _decide(connection, prediction_id, actor, "skipped", row.state == SECOND, now)
-            _lease(connection, prediction_id, None, None)
-            write_log(connection, actor, "skipped", prediction_id, {}, now)
-        return decided
-
-    def undo(self, actor: str, *, since: datetime, until: datetime, now: datetime) -> Decided:
-        """Take back one's own last decision since a time (the day's begin) and have its case again, until `until`.
-
-        Raises NotFound where there is none, Stale where another person has gone on from it.
-        """
-        said = review_decisions.c
-        with self._write() as connection:
-            query = (
-                select(review_decisions)
-                .where(said.actor == actor, said.at >= since, said.withdrawn_at.is_(None))
-                .order_by(said.at.desc(), said.id.desc())
-                .limit(1)
-            )
-            found = connection.execute(query).mappings().first()
-            if found is None:
-                raise NotFound("今天没有可以撤销的处理 (there is no decision of yours today to take back)")
-            last = Decided(**found)
-            row = lock_review(connection, last.prediction_id)
-            assert row is not None  # noqa: S101  it was decided
-            refuse_leased(row, actor, now)
-            if last.outcome != "skipped":
-                if not last.second and row.second_by is not None:
-                    raise Stale("another person has reviewed this case a second time: it cannot be taken back")
-                back = {"second_by": None, "second_at": None, "state": SECOND} if last.second else _UNDECIDED
-                connection.execute(update(reviews).where(reviews.c.prediction_id == last.prediction_id).values(**back))
-            elif row.state == DONE:
-                raise Stale("another person has reviewed this case since it was skipped")
-            connection.execute(update(review_decisions).where(said.id == last.id).values(withdrawn_at=now))
-            given = and_(corrections.c.decision_id == last.id, corrections.c.withdrawn_at.is_(None))
-            connection.execute(update(corrections).where(given).values(withdrawn_at=now))
-            _lease(connection, last.prediction_id, actor, until)
-            write_log(connection, actor, "undone", last.prediction_id, {"outcome": last.outcome}, now)
-        return last
 
     def correct(
         self,
@@ -203,7 +80,7 @@ class Words(Keys):
                 here = predictions.c.id == prediction_id
                 if connection.execute(select(predictions.c.id).where(here).with_for_update()).first() is None:
                     raise NotFound("there is no prediction of this id")
-                heads = _heads(connection, prediction_id)
+                heads = heads_of(connection, prediction_id)
                 if word.head not in heads:
                     raise InvalidInput(f"no head {word.head}: this prediction has {', '.join(heads)}")
                 said = _last(connection, prediction_id, word)
@@ -211,7 +88,7 @@ class Words(Keys):
                     row = lock_review(connection, prediction_id)
                     # Who came to an audited case by another way than the queue had a reason to.
                     audit = row is not None and row.audit and row.lease_actor == word.actor
-                    said = _say(connection, prediction_id, word, heads[word.head], now, audit, None)
+                    said = say(connection, prediction_id, word, heads[word.head], now, audit=audit)
                     _settle(connection, prediction_id, heads, word.actor, now)
                     detail: dict[str, object] = {"head": word.head, "label": word.label, "kind": word.kind}
                     write_log(connection, word.actor, "said", prediction_id, detail, now)
@@ -242,7 +119,7 @@ class Words(Keys):
                 raise Stale("this word belongs to the review of a whole case: take that back")
             if found["withdrawn_at"] is None:
                 connection.execute(update(corrections).where(here).values(withdrawn_at=now))
-                _settle(connection, prediction_id, _heads(connection, prediction_id), actor, now)
+                _settle(connection, prediction_id, heads_of(connection, prediction_id), actor, now)
                 write_log(connection, actor, "withdrawn", prediction_id, {"correction": correction_id}, now)
         return _said(dict(found) | {"withdrawn_at": found["withdrawn_at"] or now})
 
@@ -250,84 +127,52 @@ class Words(Keys):
         """All that was said of a prediction, the oldest first, withdrawn words included; raises NotFound."""
         require_id(prediction_id, "pred", "prediction")
         with self._read() as connection:
-            if not _heads(connection, prediction_id):
+            if not heads_of(connection, prediction_id):
                 raise NotFound("there is no prediction of this id")
             return words_of(connection, prediction_id)
 
-    def export(
-        self,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        kinds: Sequence[str] = ("explicit", "implicit"),
-    ) -> Iterator[Correction]:
-        """Standing words in the order in which they were given, as the corrections file has them, masked."""
-        last: tuple[datetime, str] | None = None
-        table = corrections.c
-        columns = [predictions.c[name] for name in ("request", "model_name", "model_version")]
-        query = select(corrections, *columns).join(predictions, predictions.c.id == table.prediction_id)
-        query = query.where(table.withdrawn_at.is_(None), table.kind.in_(kinds))
-        if since is not None:
-            query = query.where(table.given_at >= since)
-        if until is not None:
-            query = query.where(table.given_at < until)
-        while True:
-            page = query
-            if last is not None:
-                later = and_(table.given_at == last[0], table.id > last[1])
-                page = query.where(or_(table.given_at > last[0], later))
-            with self._read() as connection:
-                rows = connection.execute(page.order_by(table.given_at, table.id).limit(_CHUNK)).mappings().all()
-            for row in rows:
-                yield _exported(row)
-            if len(rows) < _CHUNK:
-                return
-            last = rows[-1]["given_at"], rows[-1]["id"]
 
-
-_UNDECIDED: Mapping[str, object] = {"state": WAITING, "done_by": None, "done_at": None, "outcome": None}
+# What a case is that nobody has decided on.
+UNDECIDED: Mapping[str, object] = {"state": WAITING, "done_by": None, "done_at": None, "outcome": None}
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class Head:
+    """What the model said to one question."""
+
     label: str
     decision: str
     confidence: float
 
 
-def _heads(connection: Connection, prediction_id: str) -> dict[str, _Head]:
+def heads_of(connection: Connection, prediction_id: str) -> dict[str, Head]:
+    """What the model said, by question; empty where there is no such prediction."""
     table = prediction_heads.c
     query = select(table.head, table.label, table.decision, table.confidence)
     rows = connection.execute(query.where(table.prediction_id == prediction_id).order_by(table.head))
-    return {row.head: _Head(row.label, row.decision, row.confidence) for row in rows}
+    return {row.head: Head(row.label, row.decision, row.confidence) for row in rows}
 
 
-def _decide(
-    connection: Connection, prediction_id: str, actor: str, outcome: OutcomeName, second: bool, now: datetime
-) -> Decided:
-    decided = Decided(new_id(now, "decision"), prediction_id, actor, outcome, second, now, None)
-    values = {name: getattr(decided, name) for name in Decided.__dataclass_fields__}
-    connection.execute(insert(review_decisions), values)
-    return decided
-
-
-def _say(
+def say(
     connection: Connection,
     prediction_id: str,
     word: Word,
-    head: _Head,
+    head: Head,
     now: datetime,
+    *,
     audit: bool,
-    decided: Decided | None,
+    decision: tuple[str | None, bool] = (None, False),
 ) -> Said:
+    """Keep a word, in the transaction that decides; `decision` is the id of one, and whether it is a second review."""
     values = {
         "id": new_id(now, "corr"),
         "prediction_id": prediction_id,
-        "decision_id": decided.id if decided is not None else None,
+        "decision_id": decision[0],
         "predicted": head.label,
         "decision": head.decision,
         "confidence": head.confidence,
         "audit": audit and word.kind == "explicit",
-        "second": decided is not None and decided.second,
+        "second": decision[1],
         "given_at": now,
         "withdrawn_at": None,
     } | {name: getattr(word, name) for name in Word.__dataclass_fields__}
@@ -354,7 +199,7 @@ def _last(connection: Connection, prediction_id: str, word: Word) -> Said | None
     return None if row is None or (row["label"], row["note"]) != (word.label, word.note) else _said(row)
 
 
-def _settle(connection: Connection, prediction_id: str, heads: Mapping[str, _Head], actor: str, now: datetime) -> None:
+def _settle(connection: Connection, prediction_id: str, heads: Mapping[str, Head], actor: str, now: datetime) -> None:
     """End a case's wait once every head that a person was asked about has an explicit word, or let it begin again.
 
     Asked about are the heads that are not auto; all of them where all are.
@@ -376,12 +221,7 @@ def _settle(connection: Connection, prediction_id: str, heads: Mapping[str, _Hea
         values = {"state": DONE, "done_by": actor, "done_at": now, "outcome": "corrected" if wrong else "accepted"}
         connection.execute(update(reviews).where(here).values(**values, lease_actor=None, lease_until=None))
     elif row.state == DONE:
-        connection.execute(update(reviews).where(here).values(**_UNDECIDED))
-
-
-def _lease(connection: Connection, prediction_id: str, actor: str | None, until: datetime | None) -> None:
-    here = reviews.c.prediction_id == prediction_id
-    connection.execute(update(reviews).where(here).values(lease_actor=actor, lease_until=until))
+        connection.execute(update(reviews).where(here).values(**UNDECIDED))
 
 
 def words_of(connection: Connection, prediction_id: str) -> list[Said]:
@@ -394,12 +234,3 @@ def words_of(connection: Connection, prediction_id: str) -> list[Said]:
 
 def _said(row: Mapping[str, object] | RowMapping) -> Said:
     return Said(**{name: row[name] for name in Said.__dataclass_fields__})  # type: ignore[arg-type]
-
-
-def _exported(row: RowMapping) -> Correction:
-    sent = orjson.loads(row["request"])
-    title = sent.get("title")
-    fields = {name: row[name] for name in Correction.model_fields if name in row}
-    return Correction(
-        **fields, text=mask(sent["text"]), title=mask(title) if title is not None else None, channel=sent.get("channel")
-    )

@@ -16,6 +16,7 @@ from complaints.policy import Policy
 from complaints.records import Context, Level, Observation
 from serving.store.contexts import Issues, find_salt
 from serving.store.database import Database
+from serving.store.people import write_log
 from serving.store.tables import alerts, assessments, issues, observations, policies, predictions, verdicts
 
 # Rows read at a time when many are replayed.
@@ -43,7 +44,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """One assessment with everything that it can be computed again from; `request`, `inputs` are JSON text."""
+    """One assessment with everything that it can be computed again from; `request`, `inputs` are JSON text.
+
+    `verdicts` are those that stand, the last one holds.
+    """
 
     prediction_id: str
     stored_at: datetime
@@ -131,10 +135,7 @@ class Risks(Database):
         """Keep a verdict beside the assessment, which stays as it was; raises NotFound."""
         with self._write() as connection:
             _require(connection, prediction_id)
-            verdict_id = _new("verdict")
-            values = {field: getattr(verdict, field) for field in Verdict.__dataclass_fields__}
-            connection.execute(insert(verdicts), values | {"id": verdict_id, "prediction_id": prediction_id})
-        return verdict_id
+            return write_verdict(connection, prediction_id, verdict)
 
     def assessed(self, prediction_id: str, policy: Policy) -> Assessed:
         """One assessment, its burst as it stands now; raises NotFound."""
@@ -210,6 +211,16 @@ class Risks(Database):
         raise AlreadyDecided(f"{row['decided_by']} has {row['status']} this alert already")
 
 
+def write_verdict(connection: Connection, prediction_id: str, verdict: Verdict, decision_id: str | None = None) -> str:
+    """Keep a verdict and log it, in the transaction of the decision that it comes with, if it comes with one."""
+    values = {field: getattr(verdict, field) for field in Verdict.__dataclass_fields__}
+    values |= {"id": _new("verdict"), "prediction_id": prediction_id, "decision_id": decision_id}
+    connection.execute(insert(verdicts), values)
+    detail: dict[str, object] = {"suggested": verdict.suggested, "level": verdict.level}
+    write_log(connection, verdict.actor, "judged", prediction_id, detail, verdict.given_at)
+    return str(values["id"])
+
+
 def _joined() -> Select[tuple[object, ...]]:
     return (
         select(assessments, predictions.c.request, issues.c.space)
@@ -226,7 +237,8 @@ def _assessed(connection: Connection, query: Select[tuple[object, ...]]) -> Iter
     watched = select(observations).where(observations.c.prediction_id.in_(ids)).order_by(observations.c.at)
     for row in connection.execute(watched).mappings():
         seen[row["prediction_id"]].append(Observation(**{name: row[name] for name in Observation.model_fields}))
-    judged = select(verdicts).where(verdicts.c.prediction_id.in_(ids)).order_by(verdicts.c.given_at, verdicts.c.id)
+    stands = and_(verdicts.c.prediction_id.in_(ids), verdicts.c.withdrawn_at.is_(None))
+    judged = select(verdicts).where(stands).order_by(verdicts.c.given_at, verdicts.c.id)
     for row in connection.execute(judged).mappings():
         said[row["prediction_id"]].append(Verdict(**{name: row[name] for name in Verdict.__dataclass_fields__}))
     for row in rows:

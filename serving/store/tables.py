@@ -205,6 +205,8 @@ verdicts = Table(
     Column("actor", String(200), nullable=False),
     Column("note", Text),
     Column("given_at", Moment, nullable=False),
+    Column("decision_id", ForeignKey("review_decisions.id"), index=True),  # where it was given with one
+    Column("withdrawn_at", Moment),
 )
 
 # Keys of hashes, made once a store.

@@ -37,7 +37,8 @@ def store(url: str) -> Iterator[Store]:
 
 
 def test_signed_in_until_the_session_ends(store: Store) -> None:
-    token, person = sign_in(store, "王芳", PASSWORD, NOW)
+    entered = sign_in(store, "王芳", PASSWORD, NOW)
+    token, person = entered.token, entered.person
     assert (person.name, person.role) == ("王芳", "lead")
     assert signed_in(store, token, NOW + SESSION - timedelta(seconds=1)) == person
     for wrong in (token + "x", "", None):
@@ -52,7 +53,8 @@ def test_signed_in_until_the_session_ends(store: Store) -> None:
 
 
 def test_neither_password_nor_token_is_stored(store: Store) -> None:
-    token, person = sign_in(store, "王芳", PASSWORD, NOW)
+    entered = sign_in(store, "王芳", PASSWORD, NOW)
+    token, person = entered.token, entered.person
     user = store.user("王芳")
     assert user is not None
     assert user.password.startswith("$argon2id$")
@@ -93,12 +95,81 @@ def test_guessing_gets_slower(store: Store) -> None:
     assert user.locked_until == NOW + access.LONGEST_LOCK
 
 
+def test_who_guesses_locks_nobody_out_of_a_browser_that_they_have_used(store: Store) -> None:
+    home = sign_in(store, "王芳", PASSWORD, NOW)
+    access.add_user(store, "李明", "analyst", PASSWORD, NOW)
+    other = sign_in(store, "李明", PASSWORD, NOW)
+    for device in (None, "made up", other.device, None, None):  # another person's browser is a stranger
+        with pytest.raises(SignInRefused):
+            sign_in(store, "王芳", "wrong password", NOW, device)
+    for device in (None, "made up", other.device):
+        with pytest.raises(SignInRefused):
+            sign_in(store, "王芳", PASSWORD, NOW, device)
+    again = sign_in(store, "王芳", PASSWORD, NOW, home.device)
+    assert again.device == home.device
+    with pytest.raises(SignInRefused):  # which unlocks nothing for the others
+        sign_in(store, "王芳", PASSWORD, NOW)
+    refused = [one.detail for one in store.logged(action="sign_in_refused")]
+    assert refused[0] == {"locked": True, "known": False}
+
+
+def test_a_browser_that_was_used_is_slowed_down_by_itself(store: Store) -> None:
+    home = sign_in(store, "王芳", PASSWORD, NOW)
+    for _ in range(FORGIVEN):
+        with pytest.raises(SignInRefused):
+            sign_in(store, "王芳", "wrong password", NOW, home.device)
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", PASSWORD, NOW, home.device)
+    assert sign_in(store, "王芳", PASSWORD, NOW).device != home.device
+    sign_in(store, "王芳", PASSWORD, NOW + timedelta(seconds=31), home.device)
+
+
+def test_a_browser_is_forgotten_in_time_and_with_another_password(store: Store) -> None:
+    home = sign_in(store, "王芳", PASSWORD, NOW)
+    access.set_password(store, "王芳", "another password")
+    later = sign_in(store, "王芳", "another password", NOW, home.device)
+    assert later.device != home.device
+    soon = sign_in(store, "王芳", "another password", NOW + access.KNOWN, later.device)
+    assert soon.device == later.device
+    store.open_session(
+        access.Session("t", "王芳", "c", NOW, NOW), "another", known=False, forgotten=NOW + 2 * access.KNOWN
+    )
+    assert sign_in(store, "王芳", "another password", NOW, later.device).device != later.device
+
+
+def test_a_password_that_was_hashed_otherwise_is_hashed_again_at_the_next_sign_in(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from argon2 import PasswordHasher
+
+    before = store.user("王芳")
+    assert before is not None
+    token = sign_in(store, "王芳", PASSWORD, NOW).token
+    monkeypatch.setattr(access, "_hasher", lambda: PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", "wrong password", NOW)
+    assert store.user("王芳").password == before.password  # type: ignore[union-attr]
+    sign_in(store, "王芳", PASSWORD, NOW)
+    after = store.user("王芳")
+    assert after is not None
+    assert "t=1" in before.password
+    assert "t=2" in after.password
+    sign_in(store, "王芳", PASSWORD, NOW)
+    assert store.user("王芳") == after
+    assert signed_in(store, token, NOW).name == "王芳"  # nobody is signed out by it
+
+
+def test_passwords_are_hashed_as_owasp_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert access.hash_password(PASSWORD).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
 def test_a_disabled_or_changed_person_is_signed_out(store: Store) -> None:
-    token, _ = sign_in(store, "王芳", PASSWORD, NOW)
+    token = sign_in(store, "王芳", PASSWORD, NOW).token
     access.set_password(store, "王芳", "another password")
     with pytest.raises(SignInRefused):
         signed_in(store, token, NOW)
-    token, _ = sign_in(store, "王芳", "another password", NOW)
+    token = sign_in(store, "王芳", "another password", NOW).token
     store.change_user("王芳", disabled_at=NOW)
     with pytest.raises(SignInRefused):
         signed_in(store, token, NOW)
@@ -143,6 +214,12 @@ def test_the_log_only_grows_and_is_read_in_pages(store: Store) -> None:
     assert store.logged(actor="李明") == []
 
 
-def test_the_cookie_is_for_the_pages_alone() -> None:
-    cookie = access.cookie("t", secure=True)
-    assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["path"]) == (True, "lax", True, "/review")
+def test_the_cookies_are_for_the_pages_alone() -> None:
+    entered = access.Entered("t", "d", access.Person("王芳", "lead", "c", NOW))
+    cookies = access.cookies(entered, secure=True)
+    assert [(one["key"], one["value"], one["samesite"]) for one in cookies] == [
+        ("jianwei_session", "t", "lax"),
+        ("jianwei_device", "d", "strict"),
+    ]
+    for one in cookies:
+        assert (one["httponly"], one["secure"], one["path"]) == (True, True, "/review")

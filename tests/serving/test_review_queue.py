@@ -40,7 +40,10 @@ def test_what_a_person_should_see_enters_the_queue(store: Store, put: Any) -> No
     assert page.waiting == 2
     # (1 - 0.6 + 1 - 0.99) x 1 against (1 - 0.9 + 1 - 0.99) x 4
     assert [(one.prediction_id, round(one.priority, 4)) for one in page.items] == [(grave, 0.44), (unsure, 0.41)]
-    assert page.items[1].labels == {"category": "quality.defect", "department": "quality"}
+    assert {head: said.label for head, said in page.items[1].heads.items()} == {
+        "category": "quality.defect",
+        "department": "quality",
+    }
     assert not hasattr(page.items[0], "audit")
 
 
