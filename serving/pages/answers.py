@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import get_args
 
 from nicegui import ui
@@ -91,6 +92,7 @@ class Answers:
             row = ui.html(parts.level_row(key, level, self._view.risk.level), sanitize=False)
             row.classes(f"choice level-choice{' on' if level == (self.level or self._view.level) else ''}")
             row.on("click", guarded(lambda level=level: self.judge(level)))
+        ui.html(parts.tasks(self._view.risk, datetime.now(UTC)), sanitize=False)
 
     def _draw_choices(self, name: str) -> None:
         said = self._view.heads[name]

@@ -102,6 +102,16 @@ def level_row(key: int, level: str, suggested: str) -> str:
     return f'<kbd>{key}</kbd>{level_tag(level)}<span class="soft">{"建议" if level == suggested else ""}</span>'
 
 
+def tasks(one: Risk, now: datetime) -> str:
+    """What is suggested to be done at the suggested level: by whom, by when."""
+    lines = "".join(
+        f'<li><span class="grow">{escape(task.what)}</span><span class="muted nowrap">{escape(task.owner)}'
+        f"{f' · {due(task.due, now)[0]}' if task.due is not None else ''}</span></li>"
+        for task in one.tasks
+    )
+    return f'<div class="why">建议措施（按建议的等级）</div><ul class="list tasks">{lines}</ul>' if lines else ""
+
+
 def _sign(said: HeadPrediction, picked: str | None, *, changed: bool) -> str:
     if picked is not None:
         return f'<span class="tag mine">{"已改" if changed else "已定"}</span>'

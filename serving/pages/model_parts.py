@@ -53,18 +53,22 @@ def comparison(found: Mapping[str, Any] | None, taxonomy: Taxonomy) -> str:
     """A candidate against the champion of its time: the gate's word, then every set of rows."""
     if found is None:
         return '<p class="muted">这个版本没有与现行版本比较过。</p>'
-    gate = found["gate"]
-    reasons = "".join(f"<li>{escape(_named(one, taxonomy))}</li>" for one in gate["reasons"])
     word = (
         '<p class="note">关口：<b>通过</b>。没有哪个问题、哪个标签明显变差。</p>'
-        if gate["passed"]
-        else f'<div class="note bad">关口：<b>未通过</b><ul class="reasons-list">{reasons}</ul></div>'
+        if found["gate"]["passed"]
+        else against(found, taxonomy)
     )
     tables = "".join(_set(where, heads, taxonomy) for where, heads in found["sets"].items() if heads)
     return (
         f"{word}{tables}<p class='said-plainly'>每条耗时为现行的 {found['speed']:.2f} 倍，"
         f"大小为 {found['size']:.2f} 倍。方括号是差值的 95% 区间。</p>"
     )
+
+
+def against(found: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+    """Why the gate refused a candidate."""
+    reasons = "".join(f"<li>{escape(_named(one, taxonomy))}</li>" for one in found["gate"]["reasons"])
+    return f'<div class="note bad">关口：<b>未通过</b><ul class="reasons-list">{reasons}</ul></div>'
 
 
 def _named(reason: Mapping[str, Any], taxonomy: Taxonomy) -> str:

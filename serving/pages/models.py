@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, TypeVar
@@ -132,14 +132,14 @@ class ModelsPage:
         with ui.element("div").classes("card"):
             with ui.element("div").classes("head-row"):
                 ui.html(f"<h2>v{escape(version)} 与当时的现行版本</h2>", sanitize=False).classes("grow")
-                self._draw_version_deeds(version)
+                self._draw_version_deeds(version, found)
             ui.html(parts.comparison(found, self._desk.taxonomy), sanitize=False)
             if card is not None:
                 with ui.element("details"):
                     ui.html("模型卡（原文）", sanitize=False, tag="summary")
                     ui.markdown(card, extras=["tables"]).classes("model-card")
 
-    def _draw_version_deeds(self, version: str) -> None:
+    def _draw_version_deeds(self, version: str, found: Mapping[str, Any] | None) -> None:
         if not self._desk.may("promote") or version == self._champion:
             return
         if version == self._challenger:
@@ -148,7 +148,7 @@ class ModelsPage:
             button("影子运行", "", "btn", lambda: self._set_challenger(version))
         if any(one.version == version and one.tags.get("gate") == "refused" for one in self._versions):
             if self._desk.may("force"):
-                button("不顾关口，仍要推广", "", "btn danger", lambda: self._ask_force(version))
+                button("不顾关口，仍要推广", "", "btn danger", lambda: self._ask_force(version, found))
             else:
                 ui.html("未通过关口，只有管理员能推广", sanitize=False).classes("late")
         else:
@@ -176,12 +176,12 @@ class ModelsPage:
             needed=True,
         )
 
-    def _ask_force(self, version: str) -> None:
+    def _ask_force(self, version: str, found: Mapping[str, Any] | None) -> None:
         self._deed = lambda reason: self._promote(version, reason, force=True)
-        tags = next(one.tags for one in self._versions if one.version == version)
+        against = parts.against(found, self._desk.taxonomy) if found is not None else ""
         self._reasons.ask(
-            f"<h2>不顾关口，推广 v{escape(version)}</h2><p class='note bad'>{escape(tags.get('gate_reasons', ''))}</p>"
-            "<p class='soft'>它在比较中变差了，仍要由它答复新来的投诉。请写明理由，会记入日志。</p>",
+            f"<h2>不顾关口，推广 v{escape(version)}</h2>{against}"
+            "<p class='soft'>关口没有放行，仍要由它答复新来的投诉。请写明理由，会记入日志。</p>",
             needed=True,
         )
 

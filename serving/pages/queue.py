@@ -213,7 +213,11 @@ def _doubts(one: Queued, taxonomy: Taxonomy) -> str:
         f'<span class="c">{percent(known[head].confidence)}</span></div>'
         for head in shown
     )
-    rest = " · ".join(_leaf(taxonomy, head, said.label) for head, said in known.items() if head not in shown)
+    rest = " · ".join(
+        f"{taxonomy.heads[head].name} {_leaf(taxonomy, head, said.label)}"
+        for head, said in known.items()
+        if head not in shown
+    )
     return f'<div class="said">{lines}{f"""<div class="sure">{escape(rest)}</div>""" if rest else ""}</div>'
 
 

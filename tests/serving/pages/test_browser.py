@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 # One case, from its appearing until the next one is there.
@@ -83,6 +84,33 @@ def test_cases_are_reviewed_by_keyboard_and_taken_back(enter: Callable[..., Any]
     assert "发票" in page.inner_text(".answer .a.changed")
 
 
+def test_the_level_of_risk_is_overruled_by_keyboard_and_taken_back_with_the_decision(
+    enter: Callable[..., Any], place: Any
+) -> None:
+    page = enter("陈默")
+    begin(page)
+    first = says(page)
+    page.keyboard.press("r")
+    page.wait_for_selector(".level-choice.on")
+    assert page.locator(".level-choice").count() == 3
+    assert "待确认" in page.inner_text(".answer.here")
+    page.keyboard.press("3")
+    page.wait_for_selector(".answer .level-choice", state="detached")  # on to a question that waits
+    page.keyboard.press("Enter")
+    wait_for_another(page, first)
+    judged = place.store.logged(actor="陈默", action="judged")[0]
+    assert judged.detail["level"] == "high"
+    headers = {"Authorization": f"Bearer {place.settings.api_keys[0].get_secret_value()}"}
+    address = f"{place.url}/v1/predictions/{judged.subject}/risk"
+    told = httpx.get(address, headers=headers, trust_env=False).json()
+    assert (told["level"], told["decided"], told["verdicts"][0]["actor"]) == ("high", True, "陈默")
+
+    page.keyboard.press("z")
+    page.wait_for_function("b => document.querySelector('.meta b').innerText === b", arg=first)
+    assert httpx.get(address, headers=headers, trust_env=False).json()["decided"] is False
+    assert place.store.logged(actor="陈默", action="undone")[0].subject == judged.subject
+
+
 def test_two_people_never_have_the_same_case_and_a_closed_browser_gives_its_own_back(
     enter: Callable[..., Any], place: Any, wait_until: Callable[..., None]
 ) -> None:
@@ -151,6 +179,35 @@ def test_a_model_is_promoted_and_rolled_back_with_a_reason(enter: Callable[..., 
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
     assert place.store.logged(action="rollback")[0].actor == "陈默"
+
+
+def test_only_an_admin_promotes_against_the_gate_and_says_why(enter: Callable[..., Any], place: Any) -> None:
+    lead = enter("陈默")
+    lead.goto(f"{place.url}/review/models")
+    lead.click(".versions >> text=v3")
+    lead.wait_for_selector("text=只有管理员能推广")
+    assert lead.locator("text=仍要推广").count() == 0
+
+    page = enter("周宁")
+    page.goto(f"{place.url}/review/models")
+    page.click(".versions >> text=v3")
+    page.click("text=不顾关口，仍要推广")
+    page.wait_for_selector("textarea:focus")
+    assert "退款慢" in page.inner_text(".q-dialog")  # what speaks against it
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=请写明理由")
+    page.keyboard.type("现行版本读不了新业务")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v3'")
+    done = place.store.logged(action="promote_forced")[0]
+    assert (done.actor, done.detail) == ("周宁", {"reason": "现行版本读不了新业务"})
+
+    page.wait_for_selector("textarea", state="hidden")
+    page.click("text=回退到上一个现行版本")
+    page.wait_for_selector("textarea:focus")
+    page.keyboard.type("到此为止")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
 
 
 @pytest.mark.parametrize("width", [1400, 1024, 768])

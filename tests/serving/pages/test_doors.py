@@ -48,6 +48,7 @@ def test_signing_in_sets_a_cookie_that_no_script_can_read(visitor: httpx.Client,
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Path=/review" in cookie
+    assert "jianwei_device" in visitor.cookies
     page = visitor.get("/review/")
     assert page.status_code == 200
     assert page.headers["cache-control"] == "no-store"
