@@ -9,6 +9,7 @@ numbers, with what the version it names says of that text when it is asked alone
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import shutil
@@ -37,6 +38,8 @@ TEXTS = 120
 
 # version -> text -> heads, as JSON has them
 Expected = Mapping[str, Mapping[str, Any]]
+# A promotion or rollback, and the version that answers after it.
+Deed = tuple[Callable[[], object], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +136,10 @@ def alone(bundles: Mapping[str, Bundle], texts: Iterable[str]) -> dict[str, dict
     return expected
 
 
-def swap(load: Load, deeds: Sequence[tuple[Callable[[], object], str]], requests: int) -> list[tuple[float, float]]:
+def swap(load: Load, deeds: Sequence[Deed], requests: int) -> list[tuple[float, float]]:
     """Promote or roll back at even distances while the load goes on; from when until when each swap took.
 
-    A deed comes with the version that answers after it; a swap ends with that version's first answer.
+    A swap ends with the first answer of the version that it brings.
     """
     took = []
     for number, (deed, version) in enumerate(deeds, 1):
@@ -195,8 +198,8 @@ def main() -> None:
         with running(home) as (address, _):
             load = Load(address, expected, options.requests, options.callers)
             load.start()
-            deeds: list[tuple[Callable[[], object], str]] = [
-                (lambda version=version: registry.promote(name, version, "better"), version)
+            deeds: list[Deed] = [
+                (functools.partial(registry.promote, name, version, "better"), version)
                 for version in (second, third, fourth)
             ]
             deeds.append((lambda: registry.rollback(name, "worse"), third))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -151,10 +153,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'deep' / 'store.db'}"
         return
-    address = request.getfixturevalue("postgres")
-    _empty(address)  # other tests may use the server without this fixture
-    yield address
-    _empty(address)
+    yield request.getfixturevalue("empty_postgres")
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> Iterator[str]:
+    """The server's database, with nothing in it."""
+    _empty(postgres)  # other tests may use the server without this fixture
+    yield postgres
+    _empty(postgres)
 
 
 def _empty(address: str) -> None:
@@ -180,6 +187,44 @@ def _served(settings: Settings, source: Source | None = None, models: Opened | N
         server.should_exit = True
         thread.join(timeout=20)
         assert not thread.is_alive()
+
+
+SERVER = """
+import json, sys
+from pathlib import Path
+import uvicorn
+from complaints.risk import Policy
+from serving.app import create_app
+from serving.champion import Fixed, load
+from serving.settings import Settings
+
+source = Fixed(load(Path(sys.argv[1]), Policy.load(), version="1", alias=None))
+config = uvicorn.Config(create_app(Settings(**json.loads(sys.argv[2])), source), port=0)
+
+class Announcing(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        print(self.servers[0].sockets[0].getsockname()[1], flush=True)
+
+Announcing(config).run()
+"""
+
+
+@contextmanager
+def _apart(bundle: Bundle, **settings: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The service in a process of its own, which may be killed: its address, and the process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(bundle.path), json.dumps({"workers": 2, **settings}, default=str)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _wait_until(true: Callable[[], object], seconds: float = 20) -> None:
@@ -308,6 +353,11 @@ def make_bundle() -> Callable[..., Bundle]:
 @pytest.fixture(scope="session")
 def served() -> Callable[..., AbstractContextManager[httpx.Client]]:
     return _served
+
+
+@pytest.fixture(scope="session")
+def apart() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]:
+    return _apart
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,39 +13,10 @@ import httpx
 
 from complaints.bundle import Bundle
 
-SERVER = """
-import sys
-from pathlib import Path
-import uvicorn
-from complaints.risk import Policy
-from serving.app import create_app
-from serving.champion import Fixed, load
-from serving.settings import Settings
 
-settings = Settings(home=Path(sys.argv[1]), workers=2)
-source = Fixed(load(Path(sys.argv[2]), Policy.load(), version="1", alias=None))
-config = uvicorn.Config(create_app(settings, source), port=0)
-
-class Announcing(uvicorn.Server):
-    async def startup(self, sockets=None):
-        await super().startup(sockets)
-        print(self.servers[0].sockets[0].getsockname()[1], flush=True)
-
-Announcing(config).run()
-"""
-
-
-def test_kill_9_loses_nothing_that_was_answered(bundle: Bundle, tmp_path: Path, wait_until: Any) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tmp_path), str(bundle.path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+def test_kill_9_loses_nothing_that_was_answered(bundle: Bundle, tmp_path: Path, apart: Any, wait_until: Any) -> None:
     answered: list[str] = []
-    try:
-        assert process.stdout is not None
-        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+    with apart(bundle, home=tmp_path) as (url, process):
 
         def ask(number: int) -> None:
             with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
@@ -72,9 +41,6 @@ def test_kill_9_loses_nothing_that_was_answered(bundle: Bundle, tmp_path: Path, 
         process.send_signal(signal.SIGKILL)
         for thread in threads:
             thread.join()
-    finally:
-        process.kill()
-        process.communicate()
     connection = sqlite3.connect(tmp_path / "jianwei.db")
     stored = {row[0] for row in connection.execute("SELECT id FROM predictions")}
     whole = connection.execute(
@@ -87,25 +53,20 @@ def test_kill_9_loses_nothing_that_was_answered(bundle: Bundle, tmp_path: Path, 
     assert whole == (0,)
 
 
-def test_kill_9_loses_no_correction_and_doubles_none(bundle: Bundle, tmp_path: Path) -> None:
+def test_kill_9_loses_no_correction_and_doubles_none(bundle: Bundle, tmp_path: Path, apart: Any) -> None:
     said: list[str] = []
     urls: list[str] = []
     rng, wanted = random.Random(0), 200
     heads = ("category", "department", "sentiment", "propagation")
     starts, killed_at = 0, list[int]()
     while len(said) < wanted:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(tmp_path), str(bundle.path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
         starts += 1
-        doomed = threading.Timer(0, process.kill)
+        doomed = threading.Timer(0, int)
         try:
-            assert process.stdout is not None
-            base = f"http://127.0.0.1:{int(process.stdout.readline())}"
-            with httpx.Client(base_url=base, trust_env=False, timeout=100) as client:
+            with (
+                apart(bundle, home=tmp_path) as (base, process),
+                httpx.Client(base_url=base, trust_env=False, timeout=100) as client,
+            ):
                 if not urls:
                     items = [{"text": f"空调坏了{i}"} for i in range(wanted // len(heads))]
                     told = client.post("/v1/predictions:batch", json={"items": items}).json()["items"]
@@ -130,8 +91,6 @@ def test_kill_9_loses_no_correction_and_doubles_none(bundle: Bundle, tmp_path: P
             killed_at.append(len(said))
         finally:
             doomed.cancel()
-            process.kill()
-            process.communicate()
     connection = sqlite3.connect(tmp_path / "jianwei.db")
     stored = [row[0] for row in connection.execute("SELECT id FROM corrections")]
     logged = connection.execute("SELECT count(*) FROM audit_log WHERE action = 'said'").fetchone()

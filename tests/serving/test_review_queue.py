@@ -10,11 +10,12 @@ import orjson
 import pytest
 
 from complaints.errors import Conflict, InvalidInput, NotFound
+from complaints.policy import Policy
 from serving.store.queries import Store, new_id
 from serving.store.review_order import Filters
 from serving.store.review_queue import Leased, drawn
 from serving.store.review_words import Word
-from serving.store.risks import AlreadyDecided
+from serving.store.risks import AlreadyDecided, Verdict
 
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -45,6 +46,8 @@ def test_what_a_person_should_see_enters_the_queue(store: Store, put: Any) -> No
         "department": "quality",
     }
     assert not hasattr(page.items[0], "audit")
+    said = page.items[1].heads["category"]
+    assert (said.decision, said.confidence) == ("review", 0.6)
 
 
 def test_the_audit_is_drawn_by_the_id_and_has_a_place_that_is_reached(store: Store, put: Any) -> None:
@@ -199,17 +202,33 @@ def test_a_second_review_is_by_another_and_blind(store: Store, put: Any) -> None
     assert store.case(case, "赵").words == ()
 
 
+def test_a_word_on_the_level_is_given_and_taken_back_with_the_decision(store: Store, put: Any) -> None:
+    case, policy = put(store), Policy.load()
+    verdict = Verdict("low", "high", "2.0.0", "王", None, NOW)
+    store.review(case, "王", {}, verdict=verdict, taxonomy_version="1", now=NOW, second_share=1.0)
+    assert store.assessed(case, policy).verdicts == (verdict,)
+    assert store.case(case, "李").blind
+    assert not store.case(case, "王").blind
+    assert store.logged(action="judged")[0].detail == {"suggested": "low", "level": "high"}
+    store.undo("王", since=NOW - DAY, until=NOW + DAY, now=NOW + timedelta(minutes=1))
+    assert store.assessed(case, policy).verdicts == ()
+
+
 def test_words_by_the_api(store: Store, put: Any) -> None:
     case = put(store)
     word = Word("category", "quality.fake", "王", None, "explicit", "1")
     first = store.correct(case, word, now=NOW)
     assert store.correct(case, word, now=NOW + timedelta(seconds=1)) == first
     assert ids(store) == []  # the one head that was asked about has a word
+    progress = store.progress("王", NOW - DAY)  # which is a review like any other
+    assert (progress.done, progress.corrected, progress.mine, progress.waiting) == (1, 1, 1, 0)
+    assert store.progress("王", NOW + DAY).done == 0
     store.correct(case, Word("department", "legal", "工单", None, "implicit", "1"), now=NOW)
     back = store.withdraw(first, "王", now=NOW + timedelta(seconds=2))
     assert back.withdrawn_at == NOW + timedelta(seconds=2)
     assert store.withdraw(first, "王", now=NOW + DAY).withdrawn_at == back.withdrawn_at
     assert ids(store) == [case]
+    assert store.progress("王", NOW - DAY).done == 0
     again = store.correct(case, word, now=NOW + timedelta(seconds=3))
     assert again != first
     with pytest.raises(Conflict, match="王"):

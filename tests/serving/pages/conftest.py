@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -85,14 +86,30 @@ def place(
         access.add_user(store, name, role, PASSWORD, datetime.now(UTC))
     with served(settings, None, models=opened) as client:
         wait_until(lambda: client.get("/health/ready").status_code == 200)
-        items = [
-            {"text": text, "ticket_id": f"T{i}", "channel": "app", "customer": {"id": "C1"}}
-            for i, text in enumerate(TEXTS)
-        ]
-        sent = client.post("/v1/predictions:batch", json={"items": items}, headers={"Authorization": f"Bearer {KEY}"})
-        assert [one["status"] for one in sent.json()["items"]] == [200] * len(TEXTS)
+        _fill(client)
         yield Place(str(client.base_url).rstrip("/"), settings, store)
     store.close()
+
+
+@pytest.fixture
+def elsewhere(empty_postgres: str, bundle: Bundle, apart: Any, tmp_path: Path) -> Iterator[Place]:
+    """The same over PostgreSQL, without a registry, in a process of its own: NiceGUI is one a process."""
+    settings = Settings(home=tmp_path, database_url=empty_postgres, audit_share=1.0)
+    with apart(bundle, **settings.model_dump(include={"home", "database_url", "audit_share"})) as (url, _):
+        store = Store(settings.database)
+        access.add_user(store, "李岚", "analyst", PASSWORD, datetime.now(UTC))
+        with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+            _fill(client)
+        yield Place(url, settings, store)
+        store.close()
+
+
+def _fill(client: httpx.Client) -> None:
+    items = [
+        {"text": text, "ticket_id": f"T{i}", "channel": "app", "customer": {"id": "C1"}} for i, text in enumerate(TEXTS)
+    ]
+    sent = client.post("/v1/predictions:batch", json={"items": items}, headers={"Authorization": f"Bearer {KEY}"})
+    assert [one["status"] for one in sent.json()["items"]] == [200] * len(TEXTS)
 
 
 def _judge(registry: Any) -> None:
@@ -147,14 +164,14 @@ def enter(place: Place, chromium: Any) -> Iterator[Callable[..., Any]]:
     """Sign a person in, in a browser of their own, and give its page; what goes wrong in it fails the test."""
     contexts, faults = [], []
 
-    def signed_in(name: str, width: int = 1400) -> Any:
+    def signed_in(name: str, width: int = 1400, there: Place = place) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": 900}, locale="zh-CN")
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: faults.extend(_abroad(request.url, place.url)))
-        page.goto(f"{place.url}/review/")
+        page.on("request", lambda request: faults.extend(_abroad(request.url, there.url)))
+        page.goto(f"{there.url}/review/")
         page.fill("#name", name)
         page.fill("#password", PASSWORD)
         page.keyboard.press("Enter")

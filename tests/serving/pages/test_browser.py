@@ -48,7 +48,14 @@ def test_a_wrong_password_is_told_in_chinese_and_lets_nobody_in(place: Any, chro
 
 
 def test_cases_are_reviewed_by_keyboard_and_taken_back(enter: Callable[..., Any], place: Any) -> None:
-    page = enter("李岚")
+    review_by_keyboard(enter("李岚"), place)
+
+
+def test_cases_are_reviewed_by_keyboard_on_postgresql(enter: Callable[..., Any], elsewhere: Any) -> None:
+    review_by_keyboard(enter("李岚", there=elsewhere), elsewhere)
+
+
+def review_by_keyboard(page: Any, place: Any) -> None:
     assert page.locator(".table tbody tr").count() >= 8
     begin(page)
     first, started = says(page), time.monotonic()
