@@ -20,8 +20,9 @@ PATIENCE = 120.0
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a service whose files are all under `home`, without settings of the caller's own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JIANWEI_", "MLFLOW_"))}
+    """The environment of a service whose files are all under `home`, without settings and paths of the caller's own."""
+    own = ("JIANWEI_", "MLFLOW_", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {"JIANWEI_HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 

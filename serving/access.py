@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import threading
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -46,10 +46,11 @@ LONGEST_NAME = 80
 # Wrong passwords in a row that are forgiven; each one more doubles the wait, from LOCK up to LONGEST_LOCK.
 FORGIVEN = 5
 LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
-# OWASP's minimum for argon2id, in KiB and passes: the service is meant for small machines.
+# OWASP's minimum for argon2id (Password Storage Cheat Sheet), in KiB and passes: small machines must do.
 _MEMORY, _PASSES, _LANES = 19 * 1024, 2, 1
-# One check at a time: however many try at once, it takes this memory once.
-_checking = threading.Lock()
+# One thread for all checks: however many try at once, the memory is needed once, and what the C library keeps of it
+# for later (glibc does, a thread) is kept once.
+_checks = ThreadPoolExecutor(1, "passwords")
 
 
 class SignInRefused(JianweiError):
@@ -172,8 +173,7 @@ def verify(hashed: str, password: str) -> bool:
     from argon2.exceptions import Argon2Error, InvalidHashError
 
     try:
-        with _checking:
-            return _hasher().verify(hashed, password)
+        return _checks.submit(_hasher().verify, hashed, password).result()
     except (Argon2Error, InvalidHashError):
         return False
 
@@ -211,8 +211,7 @@ def _hasher() -> PasswordHasher:
 
 
 def _hashed(password: str) -> str:
-    with _checking:
-        return _hasher().hash(password)
+    return _checks.submit(_hasher().hash, password).result()
 
 
 @cache
