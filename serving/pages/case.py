@@ -75,7 +75,7 @@ class CasePage:
             view = await (self._first() if prediction_id is None else self._asked_for(prediction_id))
         except Exception as error:
             with ui.element("div").classes("page"):
-                ui.html(_unopened(words_of(error)), sanitize=False)
+                ui.html(parts.unopened(words_of(error)), sanitize=False)
             return
         self._body = ui.element("div")
         self._foot = ui.element("div").classes("foot")
@@ -117,7 +117,7 @@ class CasePage:
             self._body.clear()
             self._foot.set_visibility(False)
             with self._body.classes(replace="page"):
-                ui.html(_nothing(day.progress.mine), sanitize=False)
+                ui.html(parts.nothing(day.progress.mine), sanitize=False)
             return
         _shown[self._desk.person.name, view.id] = self
         day = day or await self._desk.saw(view)
@@ -165,7 +165,8 @@ class CasePage:
             self._answers = Answers(view, self._looked_at, self._ask_label)
 
     def _looked_at(self, question: str) -> None:
-        """Bring out what speaks for the answer to the question that is open."""
+        """Bring out what speaks for the answer to the question that is open: somebody is at work here."""
+        self._touched_at = time.monotonic()
         heads = list(self._view.taxonomy.heads) if self._view is not None else []
         at = heads.index(question) if question in heads else "risk"
         self._text.classes(replace=f"complaint show-{at}")
@@ -303,7 +304,6 @@ class CasePage:
             self._labels.ask(head.name, head.names)
 
     def _label_picked(self, label: str) -> None:
-        self._touched_at = time.monotonic()
         self._answers.pick(label)
 
     def _ask_note(self) -> None:
@@ -318,18 +318,3 @@ class CasePage:
             shown = await self._desk.unmask(self._view)
             self._view = shown
             self._text.set_content(parts.text(shown))
-
-
-def _unopened(words: str) -> str:
-    return (
-        f'<div class="card empty"><b>打不开这个案件</b><p>{escape(words)}</p>'
-        '<p style="margin-top:14px"><a class="btn" href="/review/">回到队列</a></p></div>'
-    )
-
-
-def _nothing(done: int) -> str:
-    return (
-        '<div class="card empty"><b>没有等待审核的案件</b>'
-        f"<p>今天您已审核 {done} 件。新案件进来后会出现在队列里；也可以放宽筛选条件。</p>"
-        '<p style="margin-top:14px"><a class="btn" href="/review/">回到队列</a></p></div>'
-    )

@@ -225,6 +225,23 @@ def history(events: Iterable[Event], now: datetime) -> str:
     return "<h2>经过</h2>" + (f'<ul class="list">{lines}</ul>' if lines else '<p class="muted">还没有人处理过。</p>')
 
 
+def unopened(words: str) -> str:
+    """A case that cannot be shown, and why."""
+    return (
+        f'<div class="card empty"><b>打不开这个案件</b><p>{escape(words)}</p>'
+        '<p style="margin-top:14px"><a class="btn" href="/review/">回到队列</a></p></div>'
+    )
+
+
+def nothing(done: int) -> str:
+    """No case waits; `done` is how many the person has reviewed today."""
+    return (
+        '<div class="card empty"><b>没有等待审核的案件</b>'
+        f"<p>今天您已审核 {done} 件。新案件进来后会出现在队列里；也可以放宽筛选条件。</p>"
+        '<p style="margin-top:14px"><a class="btn" href="/review/">回到队列</a></p></div>'
+    )
+
+
 def _title(view: CaseView, head: str) -> str:
     found: Head | None = view.taxonomy.heads.get(head)
     return escape(found.name) if found is not None else escape(head)

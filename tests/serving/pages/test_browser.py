@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -56,7 +57,10 @@ def test_cases_are_reviewed_by_keyboard_on_postgresql(enter: Callable[..., Any],
 
 
 def review_by_keyboard(page: Any, place: Any) -> None:
-    assert page.locator(".table tbody tr").count() >= 8
+    rows = page.locator(".table tbody tr")
+    assert rows.count() >= 8
+    for text in rows.locator(".said").all_inner_texts():  # an audited case, too, shows where it is least sure
+        assert re.search(r"\d%", text), text
     begin(page)
     first, started = says(page), time.monotonic()
     page.keyboard.press("2")
