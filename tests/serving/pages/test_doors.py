@@ -73,8 +73,11 @@ def test_signing_out_needs_the_sessions_own_form(visitor: httpx.Client, password
     page = visitor.get("/review/")
     assert page.status_code == 200
     [csrf] = re.findall(r'name=\\?"csrf\\?" value=\\?"([^"\\]+)', page.text.replace("&quot;", '"'))
+    device = visitor.cookies["jianwei_device"]
     assert visitor.post("/review/sign-out", data={"csrf": csrf}).headers["location"] == sign_in.DOOR
     assert visitor.get("/review/").status_code == 303
+    send(visitor, "李岚", password)
+    assert visitor.cookies["jianwei_device"] == device  # the same browser, known already
 
 
 def test_without_the_extra_the_page_says_how_to_install_it(
