@@ -64,6 +64,7 @@ REAL = {"known": ("shopping_reviews",), "unseen": ("finance_complaints", "citize
 WRITTEN = {"known": ("retail", "durables"), "unseen": ("finance", "telecom", "travel", "public")}
 STREAM, KNOWN, TEST = 3_000, 1_500, 1_500
 SEED = 1
+TOKENS = 128
 ARRIVALS, REVIEWS, DAYS_A_WEEK = 300, 100, 5
 # As the store does it (serving/store/review_order.py): the dearest cases are spread, and so many reviewed ones count.
 SPREAD_OVER, RECENT = 300, 50
@@ -150,7 +151,7 @@ def _states(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> 
         return torch.from_numpy(np.load(kept))
     base = load_base("packaged", packaged_base())
     model = TriageModel(base.encoder, base.hidden, taxonomy, 0.0)
-    length = Length(max_tokens=recipe.fit.max_tokens, tail=recipe.fit.max_tokens // 4)
+    length = Length(max_tokens=TOKENS, tail=TOKENS // 4)
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     states = pooled_states(model, encode(examples, base, taxonomy, length), recipe.fit, pad)
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def finish(
 
 def new_manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str, code: str) -> Manifest:
     """The manifest of a bundle that is about to be made, without metrics and files."""
-    served = min(max(recipe.fit.max_tokens, SERVED_TOKENS), base.max_tokens)
+    served = min(max(recipe.fit.max_tokens or 0, SERVED_TOKENS), base.max_tokens)
     return Manifest(
         format=FORMAT,
         name=recipe.name,

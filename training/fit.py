@@ -96,7 +96,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
             read = vary(rng) if vary is not None else train
             for batch in batches(read, fit, rng):
                 optimizer.zero_grad()
-                found = _learn(model, taxonomy, collate([read[i] for i in batch], pad), fit.adversarial)
+                found = learn(model, taxonomy, collate([read[i] for i in batch], pad), fit.adversarial)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
@@ -121,7 +121,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     return best_epoch
 
 
-def _learn(
+def learn(
     model: TriageModel, taxonomy: Taxonomy, batch: tuple[Tensor, Tensor, Tensor], adversarial: float
 ) -> dict[str, Tensor]:
     """Add up the gradients of a batch (as `collate` makes it); returns its losses.

@@ -74,8 +74,11 @@ class Fit(_Data):
         description="Epochs without a better calibration macro-F1 before it stops; by default it goes to the end, "
         "for the last epochs, at the lowest rates, better most",
     )
-    max_tokens: int = Field(
-        128, ge=16, description="Longer texts are cut to both ends in training; half the time of 256. Serving reads 512"
+    max_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="Longer texts are cut to both ends in training; by default nine in ten texts are whole, up to 256 "
+        "tokens. Serving reads 512",
     )
     batch_tokens: int = Field(3072, ge=128, description="Padded tokens a batch")
     batch_rows: int = Field(48, ge=1, description="Rows a batch, at most")

@@ -40,7 +40,7 @@ from training.assemble import TAIL_SHARE, draft, finish, new_manifest
 from training.audit import audit
 from training.augment import again
 from training.baseline import baseline
-from training.batches import Encoded, encode
+from training.batches import Encoded, encode, usual_length
 from training.compare import HeadChange, changes, same_labels
 from training.corrections import Mixed, mix, settle
 from training.evaluate import HeadResult, evaluate, report
@@ -163,9 +163,11 @@ def _mixed(recipe: Recipe, taxonomy: Taxonomy, parts: Parts, retraining: Retrain
 
 def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mixed: Mixed, *, warm: bool) -> int:
     """Fit the model on the training rows; returns the epoch that was kept."""
-    tokens, fit = min(recipe.fit.max_tokens, base.max_tokens), recipe.fit
-    length = Length(max_tokens=tokens, tail=tokens // TAIL_SHARE)
+    fit = recipe.fit
     rows = [example for example in mixed.parts.train for _ in range(example.repeat)]
+    tokens = min(fit.max_tokens or usual_length(rows, base), base.max_tokens)
+    log.info("texts are cut to %d tokens in training", tokens)
+    length = Length(max_tokens=tokens, tail=tokens // TAIL_SHARE)
     shown = mixed.parts.calibration
     if warm:
         inherit(model, base, taxonomy)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from complaints.bundle import Length
 from complaints.records import Complaint
 from complaints.taxonomy import Taxonomy
-from training.batches import STEP, Encoded, batches, collate, encode, halves, read_text
+from training.batches import MOST_USUAL, STEP, Encoded, batches, collate, encode, halves, read_text, usual_length
 from training.model import Base, targets
 from training.recipe import Fit
 from training.sources import Example
@@ -113,3 +113,14 @@ def test_long_texts_are_cut_as_serving_cuts_them(base: Base, three: Taxonomy, ex
 def test_texts_are_read_cleaned_with_the_title_first() -> None:
     made = Example(Complaint(text="電話 13800138000", title="標題"), {}, "s")
     assert read_text(made) == "标题 电话 <手机号>"
+
+
+def test_nine_texts_in_ten_stay_within_the_usual_length(base: Base, example: Make) -> None:
+    texts = ["快递很慢，" * n for n in range(1, 21)]
+    rows = [example(text) for text in texts]
+    counts = sorted(len(base.tokenizer.encode(read_text(one)).ids) for one in rows)
+    found = usual_length(rows, base)
+    assert found % STEP == 0
+    assert sum(count <= found for count in counts) >= 18
+    assert found - STEP < counts[-1]
+    assert usual_length([example("很长" * 2000)], base) == MOST_USUAL

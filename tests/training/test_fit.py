@@ -12,7 +12,7 @@ from complaints.bundle import Length
 from complaints.errors import InvalidInput
 from complaints.taxonomy import Taxonomy
 from training.batches import Encoded, collate, encode
-from training.fit import _learn, fit_model, macro_f1, parameter_groups, predict_logits
+from training.fit import fit_model, learn, macro_f1, parameter_groups, predict_logits
 from training.model import Base, TriageModel, load_base, losses, targets
 from training.recipe import Fit
 from training.sources import Example
@@ -165,7 +165,7 @@ def test_calibration_rows_that_cannot_be_scored_are_refused(
 def _gradients(model: TriageModel, three: Taxonomy, rows: list[Encoded], adversarial: float) -> dict[str, torch.Tensor]:
     model.zero_grad()
     model.eval()  # nothing is dropped: what differs is the second reading
-    _learn(model, three, collate(rows, 0), adversarial)
+    learn(model, three, collate(rows, 0), adversarial)
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
