@@ -63,7 +63,7 @@ def gentle(fit: Fit) -> Fit:
             "epochs": EPOCHS,
             "learning_rate": fit.learning_rate * RATE,
             "head_learning_rate": fit.head_learning_rate * RATE,
-            "adversarial": 0.0,  # minutes count here
+            "adversarial": 0.0,  # minutes count
         }
     )
 
