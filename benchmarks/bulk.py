@@ -1,95 +1,119 @@
-"""`jianwei predict` on a file, from its start to the file's end, against the plain pipeline on texts of the same file.
-
-python -m benchmarks.bulk. Wall-clock rates are what a user sees on an idle machine; CPU seconds a text are steadier on
-a shared one. Both are taken in turn, round after round, and the ratio is that of a round. "plain" is as in engine.py:
-logits alone, no risk, no file.
-"""
+"""`jianwei predict`, file to file, as a user runs it: python -m benchmarks.bulk prints what 1k, 10k, 100k rows cost."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import psutil
 
-from benchmarks.engine import plain
-from complaints.bundle import Bundle
-from complaints.files import DataFile, Row
-from complaints.text import clean
+from benchmarks.rows import Measure, Taken
+from benchmarks.texts import distinct, read, write
 from jianwei.default_model import packaged_bundle
 
-
-def corpus(rows: int) -> list[str]:
-    """Texts of the project's corpus, file by file in turn; beyond its end they begin again, each with a number."""
-    files = [
-        [str(row.values["text"]) for row in DataFile(path) if isinstance(row, Row)]
-        for path in sorted(Path("data/corpus").glob("*.jsonl"))
-    ]
-    mixed = [file[i] for i in range(max(map(len, files))) for file in files if i < len(file)]
-    return [mixed[i] if i < len(mixed) else f"{mixed[i % len(mixed)]} {i}" for i in range(rows)]
-
-
-def write(path: Path, texts: list[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["id", "text"], *enumerate(texts)])
+ROWS = (1_000, 10_000, 100_000)
+# What an hour of one core is taken to cost, in US dollars: list prices of the large clouds are about this.
+PRICE = 0.05
 
 
 def command(source: Path, output: Path) -> list[str]:
+    """A run over a file."""
     return [sys.executable, "-m", "jianwei", "predict", str(source), "-o", str(output), "--bundle", packaged_bundle()]
 
 
 def predict(source: Path, output: Path) -> None:
+    """Run it to its end."""
     quiet = subprocess.DEVNULL
     subprocess.run(command(source, output), check=True, stderr=quiet, stdout=quiet)  # noqa: S603  our own command
 
 
-def children() -> float:
+def whole_file(texts: Sequence[str], folder: Path) -> Measure:
+    """A measurement of a whole run, from the command's start to the file's end, over these texts."""
+    source, output = folder / "in.csv", folder / "out.csv"
+    write(source, list(texts))
+
+    def measure() -> Taken:
+        start, work = time.perf_counter(), _children()
+        predict(source, output)
+        return Taken(len(texts), time.perf_counter() - start, _children() - work)
+
+    return measure
+
+
+def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=4000, help="of the file")
-    parser.add_argument("--plain", type=int, default=192, help="texts for the plain pipeline, which is slow")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(cores)
-    texts = corpus(options.rows)
-    few = [clean(text).text for text in texts[:: max(1, len(texts) // options.plain)]][: options.plain]
-    run = plain(Bundle.open(packaged_bundle()))
-    run(few[:16])
-    walls, works = [], []
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one run over so many rows: seconds by the clock and of CPU, the greatest memory of all its processes in MB."""
+
+    rows: int
+    seconds: float
+    cpu: float
+    memory: float
+
+
+def cost(texts: Sequence[str]) -> Cost:
+    """Run once over these texts and watch its memory, looked at five times a second, shared pages counted once."""
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "in.csv", Path(folder) / "out.csv"
-        write(source, texts)
-        for _ in range(options.rounds):
-            wall, work = time.perf_counter(), time.process_time()
-            run(few)
-            slow = (time.perf_counter() - wall) / len(few), (time.process_time() - work) / len(few)
-            wall, work = time.perf_counter(), children()
-            predict(source, output)
-            quick = (time.perf_counter() - wall) / len(texts), (children() - work) / len(texts)
-            walls.append(slow[0] / quick[0])
-            works.append(slow[1] / quick[1])
-            print(
-                f"plain {1 / slow[0]:.1f} texts/s, {slow[1] * 1e3:.1f} CPU ms; predict {1 / quick[0]:.1f} rows/s, "
-                f"{quick[1] * 1e3:.2f} CPU ms; x{walls[-1]:.1f} by the clock, x{works[-1]:.1f} by CPU",
-                flush=True,
-            )
-    print(
-        f"{len(texts)} rows, {cores} cores: x{statistics.median(walls):.1f} by the clock, "
-        f"x{statistics.median(works):.1f} by CPU seconds"
-    )
+        write(source, list(texts))
+        start, work, most = time.perf_counter(), _children(), 0.0
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command(source, output), stdout=quiet, stderr=quiet) as process:  # noqa: S603
+            ended = threading.Event()
+            threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
+            while not ended.wait(0.2):
+                most = max(most, _memory(process.pid))
+        if process.returncode:
+            raise RuntimeError(f"jianwei predict ended with {process.returncode}")
+        return Cost(len(texts), time.perf_counter() - start, _children() - work, most)
+
+
+def _memory(pid: int) -> float:
+    total = 0.0
+    try:
+        for one in (top := psutil.Process(pid), *top.children(recursive=True)):
+            total += one.memory_full_info().pss
+    except psutil.Error:
+        pass  # it has just ended
+    return total / 1e6
+
+
+def curve(texts: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """Lines of a Markdown table: what files of so many rows cost, none of them like another."""
+    lines = [
+        f"| rows | seconds | rows/s | peak MB | core hours a million | USD a million at {PRICE} a core hour |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rows in sizes:
+        found = cost(distinct(list(texts), rows))
+        hours = found.cpu / found.rows * 1e6 / 3600
+        lines.append(
+            f"| {rows:,} | {found.seconds:.1f} | {rows / found.seconds:.0f} | {found.memory:.0f} | {hours:.2f} | "
+            f"{hours * PRICE:.2f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=Path, help="a file of your own")
+    parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores\n")
+    print("\n".join(curve(read(options.texts), options.rows)))
 
 
 if __name__ == "__main__":

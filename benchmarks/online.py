@@ -1,0 +1,163 @@
+"""`jianwei serve` under load, over HTTP: python -m benchmarks.online."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.load import Load, drive, requests
+from benchmarks.rows import in_turn, spread, timed
+from benchmarks.rows import Taken
+from benchmarks.texts import read
+from complaints.bundle import Bundle
+from complaints.encoder import Encoder
+from complaints.text import clean
+from jianwei.default_model import packaged_bundle
+
+CALLERS = (1, 8, 32, 128)
+# More than the queue holds and the threads take: some must be refused.
+TOO_MANY = 400
+# Callers for the share of the engine: enough that its threads never wait for one.
+BUSY = 8
+STARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running service: its port, its process, seconds from the command to the first `ready`, MB resident then."""
+
+    port: int
+    process: psutil.Process
+    ready: float
+    memory: float
+
+    def resident(self) -> float:
+        """MB now."""
+        return self.process.memory_info().rss / 1e6
+
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Serving]:
+    """Start `jianwei serve` with its databases in `home`, and end it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jianwei", "serve", "--port", str(port), "--home", str(home)]
+    log = home / "serve.log"
+    home.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with log.open("wb") as told, subprocess.Popen(command, stdout=told, stderr=told) as process:  # noqa: S603
+        try:
+            while not _ready(port):
+                if process.poll() is not None:
+                    raise RuntimeError(f"jianwei serve ended with {process.returncode}: {log.read_text()[-2000:]}")
+                time.sleep(0.01)
+            taken = time.perf_counter() - start
+            inside = psutil.Process(process.pid)
+            yield Serving(port, inside, taken, inside.memory_info().rss / 1e6)
+        finally:
+            process.terminate()
+
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
+    """Lines of Markdown: starts, the share of the engine that is kept, waits by number of callers, refusals, memory."""
+    cores = os.cpu_count() or 1
+    encoder = Encoder(Bundle.open(packaged_bundle()), threads=cores)
+    cleaned = [clean(text).text for text in texts]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        with serving(home) as first:
+            lines = [f"First start of all: ready after {first.ready:.1f} s, {first.memory:.0f} MB resident."]
+        starts = []
+        for _ in range(STARTS - 1):
+            with serving(home) as service:
+                starts.append(service)
+        with serving(home) as service:
+            starts.append(service)
+            lines.append(
+                f"Later starts: ready after {spread([one.ready for one in starts], '.2f')} s, "
+                f"{spread([one.memory for one in starts], '.0f')} MB resident."
+            )
+            sent = requests(service.port, texts)
+            drive(service.port, sent, BUSY, total=len(sent))
+            encoder.encode(cleaned)
+
+            def http_() -> Taken:
+                work = service.cpu()
+                load = drive(service.port, sent, BUSY, total=2 * len(sent))
+                if len(load.waits) < 2 * len(sent):
+                    raise RuntimeError(f"{BUSY} callers were answered with {dict(load.statuses)}")
+                return Taken(2 * len(sent), load.seconds, service.cpu() - work)
+
+            taken = in_turn({"engine": timed(encoder.encode, cleaned, times=2), "http": http_}, rounds)
+            engine, over_http = taken["engine"], taken["http"]
+            shares = [h.rate / e.rate for h, e in zip(over_http, engine, strict=True)]
+            works = [(e.cpu / e.texts) / (h.cpu / h.texts) for h, e in zip(over_http, engine, strict=True)]
+            lines.append(
+                f"Over HTTP, {BUSY} callers: {spread([one.rate for one in over_http], '.1f')} predictions/s where the "
+                f"engine alone reads {spread([one.rate for one in engine], '.1f')} texts/s: {spread(shares, '.1%')} "
+                f"kept by the clock, {spread(works, '.1%')} by CPU seconds."
+            )
+            lines += ["", "| callers | predictions/s | p50 ms | p95 ms | p99 ms | answers |", "|---|---|---|---|---|---|"]
+            loads = [drive(service.port, sent, callers, total=total) for callers in CALLERS]
+            lines += [_line(load) for load in loads]
+            crowd = drive(service.port, sent, TOO_MANY, total=8 * TOO_MANY)
+            lines += [_line(crowd), "", _refused(crowd), f"{service.resident():.0f} MB resident after all of it."]
+    return lines
+
+
+def _line(load: Load) -> str:
+    waits = " | ".join(f"{load.percentile(q):.1f}" for q in (50, 95, 99))
+    answers = ", ".join(f"{count} × {status}" for status, count in sorted(load.statuses.items()))
+    return f"| {load.callers} | {load.rate:.1f} | {waits} | {answers} |"
+
+
+def _refused(load: Load) -> str:
+    if not load.refusals:
+        return f"{load.callers} callers: none refused."
+    p50, p99 = np.percentile(load.refusals, [50, 99])
+    return (
+        f"{load.callers} callers: {len(load.refusals)} refused after p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
+        f"{load.without_retry_after} of them without Retry-After."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=Path, help="a file of your own")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--total", type=int, default=1500, help="requests for each number of callers")
+    options = parser.parse_args()
+    print("\n".join(online(read(options.texts)[:192], rounds=options.rounds, total=options.total)))
+
+
+if __name__ == "__main__":
+    main()
