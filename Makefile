@@ -30,8 +30,8 @@ evaluate: $(VENV)/.dev           ## measure the champion on RECIPE's test part
 story: $(VENV)/.dev              ## the review loop, the queue's order against chance: var/story
 	$(BIN)/python experiments/story.py --seeds 2
 
-bench: $(VENV)/.dev              ## speed of engine variants on this machine
-	$(BIN)/python benchmarks/engine.py
+bench: $(VENV)/.dev              ## speed on this machine, ten minutes; TEXTS=file takes texts of your own
+	$(BIN)/python -m benchmarks $(if $(TEXTS),--texts $(TEXTS))
 
 lock: $(VENV)/.dev               ## write the versions that are installed to requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable --exclude jianwei | sed 's/+cpu$$//' > requirements.lock

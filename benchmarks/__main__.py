@@ -43,7 +43,7 @@ def main() -> None:
     say(f"{len(texts)} texts of {options.texts or 'data/corpus'}, {options.rounds} rounds; median [least–greatest].")
     rates(bundle, texts, options.rounds)
     say("There is no cascade: at most 2 % of the encoder's work could be saved (experiments/cascade.py).")
-    say("### Online", "", *online(texts, rounds=options.rounds, total=1500))
+    say("### Online", "", *online(every, rounds=options.rounds, total=1000))
     say("### Files of distinct rows", "", *bulk.curve(every, options.curve))
     say(f"Other processes took {others.share():.0%} of the machine meanwhile.")
 
@@ -76,8 +76,8 @@ def rates(bundle: Bundle, texts: list[str], rounds: int) -> None:
     say(*table(taken))
     best, each = roof.peak(), roof.operations(bundle, cleaned)
     say(
-        f"Roof in int8: {best / 1e9:.0f} GFLOP/s a core, {each / 1e9:.2f} GFLOP a text, so {best / each:.0f} texts/s a core. "
-        "Of it are reached: "
+        f"Roof in int8: {best / 1e9:.0f} GFLOP/s a core, {each / 1e9:.2f} GFLOP a text: {best / each:.0f} texts/s a "
+        "core. Of it are reached: "
         + ", ".join(
             f"{name.partition(',')[0]} {statistics.median(t.texts / t.cpu for t in found) * each / best:.0%}"
             for name, found in taken.items()

@@ -1,8 +1,8 @@
 """Inference engines side by side, on the packaged model: python -m benchmarks.engines --extra FOLDER, by hand.
 
 FOLDER is the site-packages of a virtual environment with what the project does not depend on (pip install openvino nncf
-ctranslate2); engines that are not there are left out. Each engine lives in a process of its own with one thread or one a
-core; they are asked in turn, round after round. Logits are those that count, the n-grams' say added. Agreement and
+ctranslate2); engines that are not there are left out. Each engine lives in processes of its own, with one thread and
+with one a core; they are asked in turn, round after round. Logits are those that count, the n-grams' say added. Agreement and
 macro-F1 are against the same weights in fp32, on the test rows of data/corpus.
 """
 
@@ -75,7 +75,8 @@ def prepare(folder: Path) -> None:
         weight_type=QuantType.QInt8,
         op_types_to_quantize=["MatMul"],
     )
-    np.savez(folder / "heads.npz", **{k: v.detach().numpy() for k, v in model.state_dict().items() if "encoder" not in k})
+    heads = {name: value.detach().numpy() for name, value in model.state_dict().items() if "encoder" not in name}
+    np.savez(folder / "heads.npz", **heads)
     owner = [i for i, size in enumerate(bundle.taxonomy.sizes.values()) for _ in range(size)]
     np.save(folder / "owner.npy", np.array(owner))
     for make in (_openvino, _ctranslate2):
@@ -90,7 +91,8 @@ def _openvino(folder: Path, bundle: Bundle, _: Any) -> None:
     import openvino
 
     model = openvino.Core().read_model(folder / "fp32.onnx")
-    rows = [{"input_ids": ids[None], "attention_mask": np.ones_like(ids[None])} for ids in tokens(bundle, read()[-300:])]
+    ids = tokens(bundle, read()[-300:])
+    rows = [{"input_ids": one[None], "attention_mask": np.ones_like(one[None])} for one in ids]
     made = nncf.quantize(model, nncf.Dataset(rows), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows))
     openvino.save_model(made, folder / "nncf.xml")
 
@@ -171,7 +173,9 @@ def _ov(graph: Path, threads: int) -> Pass:
 def _ct2(folder: Path, threads: int) -> Pass:
     import ctranslate2
 
-    encoder = ctranslate2.Encoder(str(folder / "ct2"), "cpu", compute_type="int8", inter_threads=threads, intra_threads=1)
+    encoder = ctranslate2.Encoder(
+        str(folder / "ct2"), "cpu", compute_type="int8", inter_threads=threads, intra_threads=1
+    )
     heads, owner = np.load(folder / "heads.npz"), np.load(folder / "owner.npy")
     looks, looks_bias = heads["looks.weight"].T, heads["looks.bias"]
     says, bias = heads["heads.weight"].T, heads["heads.bias"]
@@ -351,10 +355,7 @@ def _lost(folder: Path, names: Sequence[str]) -> dict[str, str]:
     texts, rows = test_rows()
     grams = NGrams.open(bundle.path / FILE, bundle.manifest.heads)
     more = grams.blended(grams.logits(tokens(bundle, texts)))
-    guessed = {
-        name: grams.by_head(np.load(folder / f"{name.replace(' ', '_')}.npy") + more)
-        for name in names
-    }
+    guessed = {name: grams.by_head(np.load(folder / f"{name.replace(' ', '_')}.npy") + more) for name in names}
     exact = guessed["torch fp32"]
     found = {}
     for name in names:

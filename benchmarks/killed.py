@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bulk import command, corpus, predict, write
+from benchmarks.bulk import command, predict
+from benchmarks.texts import distinct, read, write
 
 
 def done(journal: Path) -> int:
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--distinct", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    texts = corpus(options.rows if options.distinct else 4000)
+    texts = distinct(read(), options.rows if options.distinct else 4000)
     texts = [texts[i % len(texts)] for i in range(options.rows)]
     draw = random.Random(options.seed)  # noqa: S311 - no secret
     with tempfile.TemporaryDirectory() as folder:

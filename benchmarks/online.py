@@ -19,9 +19,8 @@ import numpy as np
 import psutil
 
 from benchmarks.load import Load, drive, requests
-from benchmarks.rows import in_turn, spread, timed
-from benchmarks.rows import Taken
-from benchmarks.texts import read
+from benchmarks.rows import Taken, spread, timed
+from benchmarks.texts import distinct, read
 from complaints.bundle import Bundle
 from complaints.encoder import Encoder
 from complaints.text import clean
@@ -30,9 +29,14 @@ from jianwei.default_model import packaged_bundle
 CALLERS = (1, 8, 32, 128)
 # More than the queue holds and the threads take: some must be refused.
 TOO_MANY = 400
+CROWD = 4_000
 # Callers for the share of the engine: enough that its threads never wait for one.
 BUSY = 8
 STARTS = 3
+# A service asks the registry 5 s after its start, and the first time imports mlflow for it: 3 s of a core.
+SETTLED = 12.0
+# Texts of a round.
+ROUND = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
     """Lines of Markdown: starts, the share of the engine that is kept, waits by number of callers, refusals, memory."""
     cores = os.cpu_count() or 1
     encoder = Encoder(Bundle.open(packaged_bundle()), threads=cores)
-    cleaned = [clean(text).text for text in texts]
+    every = distinct(list(texts), (rounds + 1) * ROUND + len(CALLERS) * total + CROWD)
+    parts = [every[at * ROUND : (at + 1) * ROUND] for at in range(rounds + 1)]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with serving(home) as first:
@@ -106,19 +111,12 @@ def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
                 f"Later starts: ready after {spread([one.ready for one in starts], '.2f')} s, "
                 f"{spread([one.memory for one in starts], '.0f')} MB resident."
             )
-            sent = requests(service.port, texts)
-            drive(service.port, sent, BUSY, total=len(sent))
-            encoder.encode(cleaned)
-
-            def http_() -> Taken:
-                work = service.cpu()
-                load = drive(service.port, sent, BUSY, total=2 * len(sent))
-                if len(load.waits) < 2 * len(sent):
-                    raise RuntimeError(f"{BUSY} callers were answered with {dict(load.statuses)}")
-                return Taken(2 * len(sent), load.seconds, service.cpu() - work)
-
-            taken = in_turn({"engine": timed(encoder.encode, cleaned, times=2), "http": http_}, rounds)
-            engine, over_http = taken["engine"], taken["http"]
+            time.sleep(SETTLED)
+            engine, over_http = [], []
+            for part in parts:  # the first warms up
+                engine.append(timed(encoder.encode, [clean(text).text for text in part])())
+                over_http.append(_over_http(service, part))
+            del engine[0], over_http[0]
             shares = [h.rate / e.rate for h, e in zip(over_http, engine, strict=True)]
             works = [(e.cpu / e.texts) / (h.cpu / h.texts) for h, e in zip(over_http, engine, strict=True)]
             lines.append(
@@ -126,12 +124,25 @@ def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
                 f"engine alone reads {spread([one.rate for one in engine], '.1f')} texts/s: {spread(shares, '.1%')} "
                 f"kept by the clock, {spread(works, '.1%')} by CPU seconds."
             )
-            lines += ["", "| callers | predictions/s | p50 ms | p95 ms | p99 ms | answers |", "|---|---|---|---|---|---|"]
-            loads = [drive(service.port, sent, callers, total=total) for callers in CALLERS]
-            lines += [_line(load) for load in loads]
-            crowd = drive(service.port, sent, TOO_MANY, total=8 * TOO_MANY)
+            sent = requests(service.port, every[len(parts) * ROUND :])
+            lines += [
+                "",
+                "| callers | predictions/s | p50 ms | p95 ms | p99 ms | answers |",
+                "|---|---|---|---|---|---|",
+            ]
+            for at, callers in enumerate(CALLERS):
+                lines.append(_line(drive(service.port, sent[at * total :], callers, total=total)))
+            crowd = drive(service.port, sent[-CROWD:], TOO_MANY, total=CROWD)
             lines += [_line(crowd), "", _refused(crowd), f"{service.resident():.0f} MB resident after all of it."]
     return lines
+
+
+def _over_http(service: Serving, texts: Sequence[str]) -> Taken:
+    work = service.cpu()
+    load = drive(service.port, requests(service.port, texts), BUSY, total=len(texts))
+    if len(load.waits) < len(texts):
+        raise RuntimeError(f"{BUSY} callers were answered with {dict(load.statuses)}")
+    return Taken(len(texts), load.seconds, service.cpu() - work)
 
 
 def _line(load: Load) -> str:
@@ -154,9 +165,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=Path, help="a file of your own")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--total", type=int, default=1500, help="requests for each number of callers")
+    parser.add_argument("--total", type=int, default=1000, help="requests for each number of callers")
     options = parser.parse_args()
-    print("\n".join(online(read(options.texts)[:192], rounds=options.rounds, total=options.total)))
+    print("\n".join(online(read(options.texts), rounds=options.rounds, total=options.total)))
 
 
 if __name__ == "__main__":

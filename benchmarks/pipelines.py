@@ -57,7 +57,8 @@ def dynamic_int8(model: TriageModel) -> torch.nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, but what torch alone has for linear layers on a CPU
         return torch.ao.quantization.quantize_dynamic(  # the heads are read as plain weights, and are nothing
-            model, {f"encoder.{name}" for name, one in model.encoder.named_modules() if isinstance(one, torch.nn.Linear)}
+            model,
+            {f"encoder.{name}" for name, one in model.encoder.named_modules() if isinstance(one, torch.nn.Linear)},
         )
 
 

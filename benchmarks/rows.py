@@ -1,4 +1,4 @@
-"""Rows of a table, measured in turn: a machine that slows down slows all of them down, so ratios hold where rates do not.
+"""Rows of a table, measured in turn: a machine that slows down slows all of them down, so ratios hold.
 
 A ratio is taken within a round and the median over rounds is told, with the least and the greatest.
 """
@@ -66,7 +66,8 @@ def table(taken: Rounds) -> list[str]:
     for name, rounds in taken.items():
         ratios = [one.rate / base.rate for one, base in zip(rounds, first, strict=True)]
         work = statistics.median(1e3 * one.cpu / one.texts for one in rounds)
-        lines.append(f"| {name} | {spread([one.rate for one in rounds], '.1f')} | {work:.2f} | {spread(ratios, '.2f')} |")
+        rates = spread([one.rate for one in rounds], ".1f")
+        lines.append(f"| {name} | {rates} | {work:.2f} | {spread(ratios, '.2f')} |")
     return lines
 
 

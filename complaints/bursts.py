@@ -18,7 +18,6 @@ from typing import Literal, Protocol
 from complaints.concentration import (
     HOUR,
     Alarm,
-    Vector,
     alarm,
     fullest,
     joined,
@@ -88,8 +87,8 @@ class Placement:
 class State(Protocol):
     """What is remembered of issues."""
 
-    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
-        """Issues of the same category, product and space that are still alive, with their mean vectors."""
+    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, bytes]]:
+        """Issues of the same category, product and space that are still alive, with their mean vectors as stored."""
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
         """A new issue around this complaint, which has not joined it yet."""
@@ -198,7 +197,7 @@ class Memory:
         self._hours: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
         self._since: dict[str, datetime] = {}
 
-    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, bytes]]:
         """As `State`."""
         issues = self._issues[arrival.category, arrival.product, arrival.space]
         lone, long = arrival.at - LONE, arrival.at - timedelta(days=burst.baseline_days)
@@ -207,9 +206,7 @@ class Memory:
             for issue_id, one in issues.items()
             if one.last_at >= (long if one.members > 1 else lone)
         ]
-        return [
-            (issue_id, unpack(issues[issue_id].centre)) for _, issue_id in sorted(fresh, reverse=True)[:MOST_ISSUES]
-        ]
+        return [(issue_id, issues[issue_id].centre) for _, issue_id in sorted(fresh, reverse=True)[:MOST_ISSUES]]
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""

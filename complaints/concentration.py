@@ -106,11 +106,14 @@ def joined(centre: bytes, members: int, vector: bytes) -> bytes:
     return pack(mean + (unpack(vector) - mean) / np.float32(members + 1))
 
 
-def nearest(vector: Vector, centres: Sequence[Vector], least: float) -> int | None:
-    """Which centre a complaint is most like, the first of equals; None where none reaches the cosine `least`."""
+def nearest(vector: Vector, centres: Sequence[bytes], least: float) -> int | None:
+    """Which centre a complaint is most like, the first of equals; None where none reaches the cosine `least`.
+
+    Centres come as they are stored, and are of the length of `vector`.
+    """
     if not centres:
         return None
-    matrix = np.stack(centres)
+    matrix = unpack(b"".join(centres)).reshape(len(centres), -1)
     lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(vector)
     cosines = matrix @ vector / np.maximum(lengths, np.float32(1e-9))
     best = int(np.argmax(cosines))

@@ -4,7 +4,7 @@ Where the bundle has an n-gram model too (ngrams.py), its logits are added to th
 
 Each text is a batch of its own. The int8 graph scales its activations by the largest value in a batch, so in
 a shared batch a text's answer would depend on its neighbours; alone it is the same, bit for bit, in a single
-request, in a file of a million rows and in the evaluation. On a CPU that costs about 5 % (benchmarks/engine.py).
+request, in a file of a million rows and in the evaluation. On a CPU that costs about 5 % (benchmarks/engines.py).
 Work is handed to the threads longest first, so that none is left with a long text at the end.
 """
 
@@ -143,6 +143,8 @@ class Encoder:
         return dict(zip(self._heads, np.split(joint, edges, axis=1), strict=True))
 
     def _tokenize(self, texts: Sequence[str]) -> list[Encoding]:
+        if len(texts) == 1:  # here and now: a batch goes to threads of the tokenizer's own
+            return [self._tokenizer.encode(texts[0])]
         with self._tokenizing:
             return self._tokenizer.encode_batch(list(texts))
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text, true, update
 
 from complaints.bursts import LONE, MOST_ISSUES, Alert, Arrival, Placement, place
-from complaints.concentration import HOUR, Vector, joined, unpack
+from complaints.concentration import HOUR, joined
 from complaints.policy import Burst, History, Policy
 from complaints.records import Context
 from serving.store.tables import alerts, assessments, issue_hours, issues, salts
@@ -174,7 +174,7 @@ class Issues:
         self._policy = policy.version
         self._begun: str | None = None
 
-    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, Vector]]:
+    def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, bytes]]:
         """As `State`."""
         values = {
             "category": arrival.category,
@@ -183,7 +183,7 @@ class Issues:
             "long": arrival.at - timedelta(days=burst.baseline_days),
             "lone": arrival.at - LONE,
         }
-        return [(row.id, unpack(row.centre)) for row in self._connection.execute(_CENTRES, values)]
+        return [(issue_id, centre) for issue_id, centre in self._connection.execute(_CENTRES, values)]
 
     def begin(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""

@@ -187,9 +187,9 @@ def test_vectors_survive_storing() -> None:
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     assert float(unpack(pack(vector)) @ vector) == pytest.approx(1, abs=1e-3)
     assert nearest(vector, [], 0.5) is None
-    assert nearest(vector, [lexical("快递丢了"), vector, vector], 0.99) == 1
+    assert nearest(vector, [pack(lexical("快递丢了")), pack(vector), pack(vector)], 0.99) == 1
     assert np.isfinite(lexical("")).all()
-    assert nearest(vector, [np.zeros(256, dtype=np.float32)], 0.1) is None
+    assert nearest(vector, [pack(np.zeros(256, dtype=np.float32))], 0.1) is None
 
 
 def test_a_fingerprint_is_half_the_model_and_half_the_words() -> None:
