@@ -2,8 +2,8 @@
 
 FOLDER is the site-packages of a virtual environment with what the project does not depend on (pip install openvino nncf
 ctranslate2); engines that are not there are left out. Each engine lives in processes of its own, with one thread and
-with one a core; they are asked in turn, round after round. Logits are those that count, the n-grams' say added. Agreement and
-macro-F1 are against the same weights in fp32, on the test rows of data/corpus.
+with one a core; they are asked in turn, round after round. Logits are those that count, the n-grams' say added.
+Agreement and macro-F1 are against the same weights in fp32, on the test rows of data/corpus.
 """
 
 from __future__ import annotations
