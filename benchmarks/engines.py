@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +283,8 @@ def main() -> None:
         answer(name, Path(folder), int(threads))
         return
     with tempfile.TemporaryDirectory() as made:
-        prepare(Path(made))
+        with redirect_stdout(sys.stderr):  # nncf draws its progress
+            prepare(Path(made))
         print("\n".join(_table(Path(made), options.extra, options.rounds)))
 
 

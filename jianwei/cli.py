@@ -59,7 +59,9 @@ def serve(
     settings = load_settings(host=host, port=port, model=model, home=home)
     from complaints.policy import Policy
     from jianwei.default_model import ensure_champion, open_registry
+    from serving.memory import share_one_arena
 
+    share_one_arena()
     for policy in filter(None, (settings.policy, settings.pilot_policy)):
         Policy.load(policy)  # what is wrong with it is said in plain words, before anything starts
     ensure_champion(settings)

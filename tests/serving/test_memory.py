@@ -1,0 +1,42 @@
+"""What threads do with memory is the C library's business; here it is asked."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, sys, threading
+from serving.memory import share_one_arena
+if sys.argv[1] == "one":
+    share_one_arena()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+barrier = threading.Barrier(4)
+def allocate():
+    barrier.wait()
+    library.malloc(1000)
+    barrier.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+library.fdopen.restype = ctypes.c_void_p
+out = library.fdopen(1, b"w")
+library.malloc_info(0, ctypes.c_void_p(out))
+library.fflush(ctypes.c_void_p(out))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library")
+def test_threads_share_one_arena() -> None:
+    arenas = {
+        how: subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, check=True).stdout.count(
+            b"<heap nr"
+        )
+        for how in ("one", "many")
+    }
+    assert arenas["one"] == 1
+    assert arenas["many"] > 1
