@@ -29,7 +29,7 @@ from jianwei.default_model import packaged_bundle
 CALLERS = (1, 8, 32, 128)
 # More than the queue holds and the threads take: some must be refused.
 TOO_MANY = 400
-CROWD = 4_000
+CROWD = 2_000
 # Callers for the share of the engine: enough that its threads never wait for one.
 BUSY = 8
 STARTS = 3
