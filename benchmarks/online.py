@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +16,7 @@ import psutil
 
 from benchmarks.load import Load, drive, requests
 from benchmarks.rows import Taken, spread, timed
+from benchmarks.service import running
 from benchmarks.texts import distinct, read
 from complaints.bundle import Bundle
 from complaints.encoder import Encoder
@@ -60,35 +57,12 @@ class Serving:
 
 @contextmanager
 def serving(home: Path) -> Iterator[Serving]:
-    """Start `jianwei serve` with its databases in `home`, and end it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jianwei", "serve", "--port", str(port), "--home", str(home)]
-    log = home / "serve.log"
-    home.mkdir(parents=True, exist_ok=True)
+    """A service with its databases in `home`, to the twentieth of a second when it was ready."""
     start = time.perf_counter()
-    with log.open("wb") as told, subprocess.Popen(command, stdout=told, stderr=told) as process:  # noqa: S603
-        try:
-            while not _ready(port):
-                if process.poll() is not None:
-                    raise RuntimeError(f"jianwei serve ended with {process.returncode}: {log.read_text()[-2000:]}")
-                time.sleep(0.01)
-            taken = time.perf_counter() - start
-            inside = psutil.Process(process.pid)
-            yield Serving(port, inside, taken, inside.memory_info().rss / 1e6)
-        finally:
-            process.terminate()
-
-
-def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/health/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
+    with running(home) as (address, pid):
+        taken = time.perf_counter() - start
+        inside = psutil.Process(pid)
+        yield Serving(int(address.rpartition(":")[2]), inside, taken, inside.memory_info().rss / 1e6)
 
 
 def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
