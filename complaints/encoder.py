@@ -4,7 +4,7 @@ Where the bundle has an n-gram model too (ngrams.py), its logits are added to th
 
 Each text is a batch of its own. The int8 graph scales its activations by the largest value in a batch, so in
 a shared batch a text's answer would depend on its neighbours; alone it is the same, bit for bit, in a single
-request, in a file of a million rows and in the evaluation. On a CPU that costs about 5 % (benchmarks/engines.py).
+request, in a file of a million rows and in the evaluation. On a CPU that costs nothing (benchmarks/README.md).
 Work is handed to the threads longest first, so that none is left with a long text at the end.
 """
 
