@@ -1,4 +1,4 @@
-"""How well training does with few labels: ours, the SVM, and plain fine-tuning, on the same rows and the recipe's test.
+"""How well training does with few labels: ours, plain fine-tuning and the SVM, on the same rows and the recipe's test.
 
     python experiments/few.py experiments/finance.yaml --datasets ../shared/datasets --sizes 8 32 128 --draws 2
 
@@ -30,10 +30,12 @@ from training.blend import fit_blend
 from training.fit import fit_model, macro_f1, predict_logits
 from training.model import TriageModel, load_base
 from training.ngrams import fit_ngrams
+from training.probe import probe
 from training.recipe import Fit, Recipe
 from training.sources import Example, read_sources
 from training.splits import Parts, split
 
+WAYS = ("ours", "ours without fine-tuning", "plain fine-tuning", "SVM")
 PLAIN = {"learning_rate": 5e-5, "head_learning_rate": 5e-5, "layer_decay": 1.0}
 
 
@@ -45,7 +47,7 @@ def drawn(examples: Sequence[Example], head: str, size: int, draw: random.Random
     return [one for label in sorted(by_label) for one in draw.sample(by_label[label], min(size, len(by_label[label])))]
 
 
-def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, *, plain: bool) -> float:
+def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, way: str) -> float:
     """Macro-F1 on the test rows of what is fitted on the others."""
     torch.manual_seed(fit.seed)
     base = load_base(base_name, packaged_base())
@@ -53,13 +55,16 @@ def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, *, plain
     tokens = fit.max_tokens or usual_length(parts.train, base)
     short, long = (Length(max_tokens=n, tail=n // TAIL_SHARE) for n in (tokens, SERVED_TOKENS))
     train, calibration = (encode(rows, base, taxonomy, short) for rows in (parts.train, parts.calibration))
-    if plain:
-        fit = fit.model_copy(update=PLAIN)
-    fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=plain)
     pad = base.tokenizer.token_to_id("[PAD]") or 0
+    if way == "plain":
+        fit = fit.model_copy(update=PLAIN)
+    if way == "probe":
+        probe(model, taxonomy, train, fit, pad)
+    else:
+        fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=way == "plain")
     test = encode(parts.test, base, taxonomy, long)
-    logits = predict_logits(model, test, fit, pad)
-    if not plain:
+    logits = predict_logits(model, test, fit, pad).clone()
+    if way != "plain":
         admissible = np.stack([row.admissible.numpy() for row in train])
         ngrams = fit_ngrams(taxonomy, [row.ids for row in train], admissible)
         (name, head) = next(iter(taxonomy.heads.items()))
@@ -83,20 +88,20 @@ def main() -> None:
     taxonomy = Taxonomy.load(str(own) if own.exists() else recipe.taxonomy)
     head = next(iter(taxonomy.heads))
     whole = split(read_sources(recipe, taxonomy, [options.recipe.parent, options.datasets]).examples, recipe.split)
-    found: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
+    found: dict[int, list[list[float]]] = defaultdict(list)
     for size in options.sizes:
         for number in range(options.draws):
             rows = drawn([*whole.train, *whole.calibration], head, size, random.Random(number))  # noqa: S311
             bare = [one.__class__(one.complaint, one.labels, one.source) for one in rows]
             divided = split(bare, recipe.split.model_copy(update={"test": 0.0}))
             parts = Parts(divided.train, divided.calibration, whole.test, divided.groups, 0)
-            ours = learned(parts, taxonomy, recipe.fit, recipe.base, plain=False)
-            plain = learned(parts, taxonomy, recipe.fit, recipe.base, plain=True)
-            svm = baseline(taxonomy, rows, whole.test)[head]["macro_f1"]
-            found[size].append((ours, svm, plain))
-            sys.stdout.write(f"{size} a label, draw {number}: ours {ours:.3f}, SVM {svm:.3f}, plain {plain:.3f}\n")
+            scores = [learned(parts, taxonomy, recipe.fit, recipe.base, way) for way in ("ours", "probe", "plain")]
+            scores.append(baseline(taxonomy, rows, whole.test)[head]["macro_f1"])
+            found[size].append(scores)
+            said = ", ".join(f"{way} {score:.3f}" for way, score in zip(WAYS, scores, strict=True))
+            sys.stdout.write(f"{size} a label, draw {number}: {said}\n")
             sys.stdout.flush()
-    sys.stdout.write("| rows a label | ours | SVM | plain fine-tuning |\n|---|---|---|---|\n")
+    sys.stdout.write(f"| rows a label | {' | '.join(WAYS)} |\n|---|---|---|---|---|\n")
     for size, scores in found.items():
         means = " | ".join(f"{statistics.mean(column):.3f}" for column in zip(*scores, strict=True))
         sys.stdout.write(f"| {size} | {means} |\n")

@@ -12,7 +12,7 @@ from training.calibrate import Labels, fit_temperature
 # Weights that are tried; an n-gram logit is a margin of a linear SVM, an encoder's logit a log-probability.
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 # On fewer rows the best weight is a matter of luck, and this one stands (experiments/LOG.md).
-FEWEST, USUAL = 100, 2.0
+FEWEST, USUAL = 100, 8.0
 
 
 def fit_blend(encoder: Logits, ngrams: Logits, truth: Labels, *, ordinal: bool = False) -> float:
