@@ -136,11 +136,14 @@ def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name
     import yaml
 
     from complaints.bundle import Bundle
+    from jianwei.default_model import ensure_champion
     from serving.champion import fetch
     from training.recipe import Recipe
 
     given = None if recipe is None else _written_plan(recipe, None)
     model = given.recipe.name if given is not None else name or settings.model
+    if model == settings.model:
+        ensure_champion(settings)  # nothing may have been served from here yet
     path, number = fetch(settings.tracking_uri, model, version, settings.models)
     if given is not None:
         return _Plan(_based(given.recipe, str(path)), given.taxonomy, given.folder)

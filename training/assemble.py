@@ -19,7 +19,7 @@ import numpy as np
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
 from complaints.decision import Calibration
-from complaints.encoder import Encoder
+from complaints.encoder import Encoded, Encoder
 from complaints.examples import write_examples
 from complaints.ngrams import FILE as NGRAMS
 from complaints.taxonomy import Head, Taxonomy
@@ -64,9 +64,9 @@ def draft(
         (folder / "config.json").rename(folder / "encoder.json")
         base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         shutil.copy(graph, folder / "graph.onnx")
-        learn_ngrams(folder, base, taxonomy, manifest, parts)
+        answers = learn_ngrams(folder, base, taxonomy, manifest, parts)
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-        learned = learn_calibration(encoder, recipe, taxonomy, parts)
+        learned = learn_calibration(encoder, answers, recipe, taxonomy, parts)
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
         if shown := [example for example in parts.train if example.show]:
             vectors = encoder.encode([read_text(example) for example in shown]).vectors
@@ -80,22 +80,27 @@ def draft(
         return write_bundle(path, manifest, taxonomy, fill)
 
 
-def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifest, parts: Parts) -> None:
-    """Fit the n-gram model on training rows, and choose what it counts on calibration rows, beside the graph."""
+def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifest, parts: Parts) -> Encoded:
+    """Fit the n-gram model on training rows, and choose what it counts on calibration rows, beside the graph.
+
+    Returns what graph and n-grams together answer to the calibration rows.
+    """
     length = manifest.length
     read = [example for example in parts.train for _ in range(example.repeat)]
     rows, shown = encode(read, base, taxonomy, length), encode(parts.calibration, base, taxonomy, length)
     model = fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
     encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-    graph = encoder.encode([read_text(example) for example in parts.calibration]).logits
+    graph = encoder.encode([read_text(example) for example in parts.calibration])
     encoder.close()
     ngrams = model.logits([row.ids for row in shown])
     blend = []
     for name, head in taxonomy.heads.items():
         known, truth = _truth(parts.calibration, name, head)
-        blend.append(fit_blend(graph[name][known], ngrams[name][known], truth, ordinal=head.kind == "ordinal"))
+        blend.append(fit_blend(graph.logits[name][known], ngrams[name][known], truth, ordinal=head.kind == "ordinal"))
     log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
     replace(model, blend=np.array(blend, dtype=np.float32)).save(folder / NGRAMS)
+    weighed = zip(taxonomy.heads, np.array(blend, dtype=np.float32), strict=True)
+    return replace(graph, logits={name: graph.logits[name] + weight * ngrams[name] for name, weight in weighed})
 
 
 def _truth(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], Labels]:
@@ -104,9 +109,10 @@ def _truth(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int
     return known, np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
 
 
-def learn_calibration(encoder: Encoder, recipe: Recipe, taxonomy: Taxonomy, parts: Parts) -> Calibration:
-    """Temperatures, thresholds, floors and scope, from what the bundle's own graph answers on calibration rows."""
-    calibration = encoder.encode([read_text(example) for example in parts.calibration])
+def learn_calibration(
+    encoder: Encoder, calibration: Encoded, recipe: Recipe, taxonomy: Taxonomy, parts: Parts
+) -> Calibration:
+    """Temperatures, thresholds, floors and scope, from what the bundle answers to its calibration rows."""
     heads = {}
     for name, head in taxonomy.heads.items():
         known, truth = _truth(parts.calibration, name, head)

@@ -27,6 +27,7 @@ WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEM
 COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
 OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
+NOT_AUDITED = "Scope, evidence and robustness were not measured after a warm start: `jianwei evaluate --report` does."
 
 
 def notice(base: str) -> str:
@@ -82,7 +83,24 @@ def card(
                     _cell(numbers["parent_macro_f1"], between.get("parent_macro_f1")),
                 ]
                 lines.append(f"| {name}, parents | {numbers['rows']} | " + " | ".join(pair) + " | | | | | |")
-    lines += ["", "## Beyond right and wrong", ""]
+    lines += ["", *(_beyond(found) if "evidence" in found else [NOT_AUDITED])]
+    lines += [
+        "",
+        "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
+        "promise; kappa is quadratic, for ordered heads; ECE is the expected calibration error, beside it what luck",
+        "alone would show on so many rows if every confidence were exactly true;",
+        "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
+        "",
+        "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",
+        "or no complaints, or from a trade unlike its sources, where its confidence has not been measured.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _beyond(found: dict[str, Any]) -> list[str]:
+    """What audit() found: scope, evidence, robustness."""
+    lines = ["## Beyond right and wrong", ""]
     if scope := found.get("scope"):
         lines += [
             f"Out of scope: AUROC {scope['auroc']:.3f} between test texts and foreign ones (poems, code, news, "
@@ -106,18 +124,7 @@ def card(
         lines.append(
             f"| {change} | {shares['texts']} | " + " | ".join(_cell(shares[head]) for head in found["heads"]) + " |"
         )
-    lines += [
-        "",
-        "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
-        "promise; kappa is quadratic, for ordered heads; ECE is the expected calibration error, beside it what luck",
-        "alone would show on so many rows if every confidence were exactly true;",
-        "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
-        "",
-        "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",
-        "or no complaints, or from a trade unlike its sources, where its confidence has not been measured.",
-        "",
-    ]
-    return "\n".join(lines)
+    return lines
 
 
 def _cell(value: float | None, between: tuple[float, float] | None = None) -> str:

@@ -129,8 +129,10 @@ def train(
             predictor = Predictor(made, Policy.load(), threads=os.cpu_count() or 1)
             measured = parts.test or parts.calibration
             results = evaluate(predictor, measured)
-            found = report(predictor, results, measured) | audit(predictor, measured)
-            anchors = {} if warm else baseline(taxonomy, parts.train, measured)  # it takes longer than a warm start
+            found, anchors = report(predictor, results, measured), {}
+            if not warm:  # which takes less time than these
+                found |= audit(predictor, measured)
+                anchors = baseline(taxonomy, parts.train, measured)
             rival = tested = None
             if champion is not None and parts.test and same_labels(predictor, champion):
                 before = evaluate(champion, parts.test)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from complaints.bundle import Bundle
 from complaints.corrections import write_corrections
+from complaints.errors import InvalidInput
 from complaints.examples import TEXTS, VECTORS
 from complaints.predictor import read_calibration
 from complaints.records import Correction
@@ -242,8 +243,19 @@ def test_corrections_are_learned_from_where_the_champion_stands(trained: Path, j
     counts = json.loads(Path(client.download_artifacts(run.info.run_id, "corrections.json", str(home))).read_text())
     assert counts["texts settled"] == counts["texts trained on"] + counts["texts held out, newest"] == len(texts)
     assert counts["texts held out, newest"] > 0
+    card = Path(client.download_artifacts(run.info.run_id, "model/artifacts", str(home))).rglob("README.md")
+    assert "not measured after a warm start" in next(card).read_text(encoding="utf-8")
     again = jianwei("train", "--warm-start", version, "--data", home / "new.jsonl", "--name", "mine", ok=False)
     assert again.exit_code == 0, again.exception  # its own recipe was kept with it
+
+
+def test_a_warm_start_finds_the_packaged_model_before_anything_was_served(tmp_path: Path) -> None:
+    write_corrections(tmp_path / "new.jsonl", [correction(1, "退款拖了很久", "退款")])
+    said = CliRunner(env={"JIANWEI_HOME": str(tmp_path)}).invoke(
+        app, ["train", "--warm-start", "champion", "--data", str(tmp_path / "new.jsonl")]
+    )
+    assert isinstance(said.exception, InvalidInput)
+    assert "consumer version 1 came without its recipe" in str(said.exception)
 
 
 @pytest.mark.parametrize(
