@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from benchmarks.machine import described
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from benchmarks.machine import described
 from complaints.bundle import Bundle, Length
 from complaints.taxonomy import Taxonomy
 from jianwei.default_model import packaged_base, packaged_bundle
