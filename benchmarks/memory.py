@@ -19,7 +19,7 @@ import httpx
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.service import environment, running
-from benchmarks.swap import corpus
+from benchmarks.texts import read
 
 PASSWORD = "correct horse battery"  # noqa: S105  of nobody
 AT_ONCE, AT_PAGES = 4, 2  # people
@@ -72,7 +72,7 @@ def main() -> None:
         with running(home, command) as (address, process):
             print(f"later starts: {resident(process)}")
             with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
-                for text in corpus(options.predictions):
+                for text in read()[: options.predictions]:
                     client.post("/v1/predictions", json={"text": text}).raise_for_status()
             print(f"{options.predictions} predictions: {resident(process)}")
             with ThreadPoolExecutor(AT_ONCE) as pool:

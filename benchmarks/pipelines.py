@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
-from sklearn.svm import LinearSVC
 
 from benchmarks.texts import CORPUS
 from complaints.bundle import Bundle
+from training.baseline import unfitted
+from training.batches import padded
 from training.model import Base, TriageModel, load_base
 
 BATCH = 16
@@ -39,9 +38,7 @@ def batches(base: Base, model: torch.nn.Module) -> Run:
         for start in range(0, len(texts), BATCH):
             ids = [e.ids[:512] for e in base.tokenizer.encode_batch(list(texts[start : start + BATCH]))]
             width = max(map(len, ids))
-            rows = torch.tensor([row + [0] * (width - len(row)) for row in ids])
-            mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids])
-            found.append(model(rows, mask))
+            found.append(model(*padded(ids, width, 0)))
         return found
 
     return run
@@ -68,7 +65,5 @@ def svm(heads: Sequence[str]) -> Run:
     models = []
     for head in heads:
         known = [row for row in rows if row.get(head)]
-        vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, max_features=300_000)
-        models.append(make_pipeline(vectors, LinearSVC(random_state=0)))
-        models[-1].fit([row["text"] for row in known], [row[head] for row in known])
+        models.append(unfitted().fit([row["text"] for row in known], [row[head] for row in known]))
     return lambda texts: [model.decision_function(texts) for model in models]

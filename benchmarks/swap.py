@@ -26,8 +26,8 @@ from typing import Any
 
 import httpx
 
+from benchmarks.texts import read
 from complaints.bundle import MANIFEST, Bundle, Manifest, write_bundle
-from complaints.files import DataFile, Row
 from complaints.predictor import Predictor
 from complaints.records import Complaint
 from complaints.risk import Policy
@@ -168,15 +168,6 @@ def variant(folder: Path, original: Bundle, factor: float) -> Bundle:
     return write_bundle(folder, Manifest.model_validate(kept), original.taxonomy, fill)
 
 
-def corpus(most: int) -> list[str]:
-    """Different texts of the project's corpus, file by file in turn."""
-    files = [
-        [str(row.values["text"]) for row in DataFile(path) if isinstance(row, Row)]
-        for path in sorted(Path("data/corpus").glob("*.jsonl"))
-    ]
-    return list(dict.fromkeys(text for row in zip(*files, strict=False) for text in row))[:most]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
@@ -194,7 +185,7 @@ def main() -> None:
         bundles = {registry.register_bundle(one, "benchmark"): one for one in made}
         first, second, third, fourth = bundles
         registry.promote(name, first, "first")
-        expected = alone(bundles, corpus(TEXTS))
+        expected = alone(bundles, read()[:TEXTS])
         with running(home) as (address, _):
             load = Load(address, expected, options.requests, options.callers)
             load.start()

@@ -20,10 +20,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from benchmarks.machine import described
-from complaints.bundle import Bundle, Length
+from complaints.bundle import Bundle
 from complaints.taxonomy import Taxonomy
 from jianwei.default_model import packaged_base, packaged_bundle
-from training.batches import Encoded, batches, collate, encode, usual_length
+from training.batches import Encoded, batches, both_ends, collate, encode, padded, usual_length
 from training.fit import learn, parameter_groups
 from training.model import TriageModel, load_base, losses
 from training.recipe import Fit, Recipe
@@ -57,8 +57,7 @@ def plain_batches(rows: Sequence[Encoded], draw: random.Random) -> Iterator[list
 def plain_step(model: Plain, taxonomy: Taxonomy, optimizer: torch.optim.Optimizer, batch: list[Encoded]) -> None:
     """One step of the plain loop."""
     width = max(len(row.ids) for row in batch)
-    ids = torch.tensor([row.ids + [0] * (width - len(row.ids)) for row in batch])
-    mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in batch])
+    ids, mask = padded([row.ids for row in batch], width, 0)
     found = losses(taxonomy, model(ids, mask), torch.stack([row.admissible for row in batch]))
     optimizer.zero_grad()
     torch.stack(list(found.values())).sum().backward()
@@ -74,13 +73,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     recipe = Recipe.load(options.recipe)
-    own = options.recipe.parent / recipe.taxonomy
-    taxonomy = Taxonomy.load(str(own) if own.exists() else recipe.taxonomy)
+    taxonomy = recipe.labels(options.recipe.parent)
     examples = read_sources(recipe, taxonomy, [options.recipe.parent, options.datasets]).examples
     base = load_base("packaged", packaged_base())
     read = split(examples, recipe.split).train
     tokens = recipe.fit.max_tokens or usual_length(read, base)
-    rows = encode(read, base, taxonomy, Length(max_tokens=tokens, tail=tokens // 4))
+    rows = encode(read, base, taxonomy, both_ends(tokens))
     every = sum(len(row.ids) for row in rows)
     draw = random.Random(1)  # noqa: S311 - order of batches, no secret
     torch.manual_seed(1)

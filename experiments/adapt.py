@@ -29,10 +29,9 @@ from complaints.bundle import Length
 from complaints.files import DataFile, Row
 from complaints.predictor import whole
 from complaints.records import Complaint
-from complaints.taxonomy import Taxonomy
 from complaints.text import clean
 from jianwei.default_model import packaged_base
-from training.batches import halves
+from training.batches import halves, padded
 from training.model import Base, load_base, quick
 from training.recipe import Recipe
 from training.sources import read_sources
@@ -83,9 +82,7 @@ def protected_texts(recipes: list[Path], datasets: list[Path]) -> list[str]:
     found: list[str] = []
     for path in recipes:
         recipe = Recipe.load(path)
-        own = path.parent / recipe.taxonomy
-        taxonomy = Taxonomy.load(str(own) if own.exists() else recipe.taxonomy)
-        parts = split(read_sources(recipe, taxonomy, [path.parent, *datasets]).examples, recipe.split)
+        parts = split(read_sources(recipe, recipe.labels(path.parent), [path.parent, *datasets]).examples, recipe.split)
         found += [clean(whole(one.complaint)).text for one in [*parts.calibration, *parts.test]]
     return found
 
@@ -141,8 +138,7 @@ def read_on(base: Base, pieces: list[list[int]], epochs: int) -> None:
     losses: list[float] = []
     for number, batch in enumerate(track(plan, "reading", console=Console(stderr=True))):
         width = max(map(len, batch))
-        ids = torch.tensor([one + [0] * (width - len(one)) for one in batch], device=DEVICE)
-        mask = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in batch], device=DEVICE)
+        ids, mask = (part.to(DEVICE) for part in padded(batch, width, 0))
         shown, chosen = hide(ids, base, len(model.bias))
         chosen &= mask.bool()
         with torch.autocast("cuda", dtype=torch.bfloat16) if DEVICE == "cuda" else halves():

@@ -15,17 +15,17 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from complaints.bundle import Length
 from complaints.taxonomy import Taxonomy
 from jianwei.default_model import packaged_base
-from training.assemble import SERVED_TOKENS, TAIL_SHARE
+from training.assemble import SERVED_TOKENS
 from training.baseline import baseline
-from training.batches import encode, usual_length
+from training.batches import both_ends, encode, usual_length
 from training.blend import fit_blend
 from training.fit import fit_model, macro_f1, predict_logits
 from training.model import TriageModel, load_base
@@ -53,7 +53,7 @@ def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, way: str
     base = load_base(base_name, packaged_base())
     model = TriageModel(base.encoder, base.hidden, taxonomy, fit.dropout)
     tokens = fit.max_tokens or usual_length(parts.train, base)
-    short, long = (Length(max_tokens=n, tail=n // TAIL_SHARE) for n in (tokens, SERVED_TOKENS))
+    short, long = both_ends(tokens), both_ends(SERVED_TOKENS)
     train, calibration = (encode(rows, base, taxonomy, short) for rows in (parts.train, parts.calibration))
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     if way == "plain":
@@ -84,15 +84,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1)
     options = parser.parse_args()
     recipe = Recipe.load(options.recipe)
-    own = options.recipe.parent / recipe.taxonomy
-    taxonomy = Taxonomy.load(str(own) if own.exists() else recipe.taxonomy)
+    taxonomy = recipe.labels(options.recipe.parent)
     head = next(iter(taxonomy.heads))
     whole = split(read_sources(recipe, taxonomy, [options.recipe.parent, options.datasets]).examples, recipe.split)
     found: dict[int, list[list[float]]] = defaultdict(list)
     for size in options.sizes:
         for number in range(options.draws):
             rows = drawn([*whole.train, *whole.calibration], head, size, random.Random(number))  # noqa: S311
-            bare = [one.__class__(one.complaint, one.labels, one.source) for one in rows]
+            bare = [replace(one, split=None) for one in rows]
             divided = split(bare, recipe.split.model_copy(update={"test": 0.0}))
             parts = Parts(divided.train, divided.calibration, whole.test, divided.groups, 0)
             scores = [learned(parts, taxonomy, recipe.fit, recipe.base, way) for way in ("ours", "probe", "plain")]

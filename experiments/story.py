@@ -35,7 +35,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from complaints.bundle import Length
 from complaints.concentration import fingerprint
 from complaints.decision import Calibration, decide, probabilities
 from complaints.encoder import Encoded
@@ -46,7 +45,7 @@ from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 from complaints.text import clean
 from jianwei.default_model import packaged_base
-from training.batches import encode
+from training.batches import both_ends, encode
 from training.calibrate import calibrate_head
 from training.compare import compare
 from training.corrections import mix, settle
@@ -151,7 +150,7 @@ def _states(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> 
         return torch.from_numpy(np.load(kept))
     base = load_base("packaged", packaged_base())
     model = TriageModel(base.encoder, base.hidden, taxonomy, 0.0)
-    length = Length(max_tokens=TOKENS, tail=TOKENS // 4)
+    length = both_ends(TOKENS)
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     states = pooled_states(model, encode(examples, base, taxonomy, length), recipe.fit, pad)
     kept.parent.mkdir(parents=True, exist_ok=True)

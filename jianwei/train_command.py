@@ -120,12 +120,10 @@ class _Plan:
 
 
 def _written_plan(path: Path, base: str | None) -> _Plan:
-    from complaints.taxonomy import Taxonomy
     from training.recipe import Recipe
 
     recipe, folder = Recipe.load(path), path.parent
-    beside = folder / recipe.taxonomy
-    return _Plan(_based(recipe, base), Taxonomy.load(beside if beside.is_file() else recipe.taxonomy), folder)
+    return _Plan(_based(recipe, base), recipe.labels(folder), folder)
 
 
 def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:

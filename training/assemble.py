@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from complaints import text
-from complaints.bundle import FORMAT, Bundle, Length, Manifest, write_bundle
+from complaints.bundle import FORMAT, Bundle, Manifest, write_bundle
 from complaints.decision import Calibration
 from complaints.encoder import Encoded, Encoder
 from complaints.examples import write_examples
 from complaints.ngrams import FILE as NGRAMS
 from complaints.taxonomy import Head, Taxonomy
-from training.batches import encode, read_text
+from training.batches import both_ends, encode, read_text
 from training.blend import fit_blend
 from training.calibrate import Labels, calibrate_head
 from training.card import card, notice
@@ -37,9 +37,8 @@ from training.splits import Parts
 
 log = logging.getLogger(__name__)
 
-# Serving reads up to this many tokens of a long text, a quarter of them from its end, where demands stand.
+# Serving reads up to this many tokens of a long text.
 SERVED_TOKENS = 512
-TAIL_SHARE = 4
 # Rows of its own from which a model learns what is foreign to it; more do not move the boundary.
 SCOPE_ROWS = 4_000
 
@@ -98,9 +97,10 @@ def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifes
         known, truth = _truth(parts.calibration, name, head)
         blend.append(fit_blend(graph.logits[name][known], ngrams[name][known], truth, ordinal=head.kind == "ordinal"))
     log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
-    replace(model, blend=np.array(blend, dtype=np.float32)).save(folder / NGRAMS)
-    weighed = zip(taxonomy.heads, np.array(blend, dtype=np.float32), strict=True)
-    return replace(graph, logits={name: graph.logits[name] + weight * ngrams[name] for name, weight in weighed})
+    weighed = replace(model, blend=np.array(blend, dtype=np.float32))
+    weighed.save(folder / NGRAMS)
+    added = weighed.by_head(weighed.blended(ngrams))
+    return replace(graph, logits={name: logits + added[name] for name, logits in graph.logits.items()})
 
 
 def _truth(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], Labels]:
@@ -171,6 +171,6 @@ def new_manifest(recipe: Recipe, base: Base, taxonomy: Taxonomy, run_id: str, co
         text_version=text.VERSION,
         taxonomy_version=taxonomy.version,
         heads=taxonomy.sizes,
-        length=Length(max_tokens=served, tail=served // TAIL_SHARE),
+        length=both_ends(served),
         metrics={},
     )

@@ -6,13 +6,19 @@ from collections.abc import Sequence
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
 from complaints.taxonomy import Taxonomy
 from training.batches import read_text
 from training.evaluate import quadratic_kappa
 from training.sources import Example
+
+
+def unfitted() -> Pipeline:
+    """TF-IDF over one to three characters, and a linear SVM."""
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, max_features=300_000)
+    return make_pipeline(vectors, LinearSVC(random_state=0))
 
 
 def baseline(taxonomy: Taxonomy, train: Sequence[Example], test: Sequence[Example]) -> dict[str, dict[str, float]]:
@@ -23,11 +29,7 @@ def baseline(taxonomy: Taxonomy, train: Sequence[Example], test: Sequence[Exampl
         fitted, scored = ([e for e in part if e.labels.get(name) in head.ids] for part in (train, test))
         if len({e.labels[name] for e in fitted}) < 2 or not scored:
             continue
-        vectors = TfidfVectorizer(
-            analyzer="char", ngram_range=(1, 3), min_df=1, sublinear_tf=True, max_features=300_000
-        )
-        model = make_pipeline(vectors, LinearSVC(random_state=0))
-        model.fit([texts[id(e)] for e in fitted], [e.labels[name] for e in fitted])
+        model = unfitted().fit([texts[id(e)] for e in fitted], [e.labels[name] for e in fitted])
         guess = list(model.predict([texts[id(e)] for e in scored]))
         truth = [e.labels[name] for e in scored]
         found[name] = {

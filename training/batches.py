@@ -25,6 +25,7 @@ WINDOW = 20
 STEP = 16
 # Texts from which the usual length is taken, and how long it is at most: time grows with it, and more was not tried.
 LOOKED_AT, MOST_USUAL = 2_000, 256
+TAIL_SHARE = 4
 # Instructions by which bf16 trained 2.6 times as fast as fp32 (AVX512-BF16), or is meant to.
 HALVES = ("avx512_bf16", "amx_bf16", "bf16")
 
@@ -49,6 +50,17 @@ def encode(examples: Sequence[Example], base: Base, taxonomy: Taxonomy, length: 
         Encoded(cut_tokens(np.array(e.ids, dtype=np.int64), length)[0].tolist(), targets(taxonomy, example.labels))
         for e, example in zip(encodings, examples, strict=True)
     ]
+
+
+def both_ends(tokens: int) -> Length:
+    """So many tokens of a text, one in TAIL_SHARE of them from its end, where demands stand."""
+    return Length(max_tokens=tokens, tail=tokens // TAIL_SHARE)
+
+
+def padded(rows: Sequence[Sequence[int]], width: int, pad: int) -> tuple[Tensor, Tensor]:
+    """Token ids of B texts -> (B, width) ids, (B, width) mask."""
+    ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+    return ids, torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
 
 
 def usual_length(examples: Sequence[Example], base: Base) -> int:
@@ -87,9 +99,7 @@ def _width(tokens: int) -> int:
 def collate(batch: Sequence[Encoded], pad: int) -> tuple[Tensor, Tensor, Tensor]:
     """(B, T) ids, (B, T) mask, (B, sum of K) admissible labels; T is a multiple of STEP."""
     width = _width(max(len(row.ids) for row in batch))
-    ids = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in batch])
-    mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in batch])
-    return ids, mask, torch.stack([row.admissible for row in batch])
+    return *padded([row.ids for row in batch], width, pad), torch.stack([row.admissible for row in batch])
 
 
 def halves() -> torch.autocast:

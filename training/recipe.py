@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from complaints.documents import read_document
 from complaints.errors import RecipeError, UnreadableFile
+from complaints.taxonomy import Taxonomy
 
 BASE_MODEL = "packaged"  # BAAI/bge-small-zh-v1.5: no hub is asked
 
@@ -152,6 +153,11 @@ class Recipe(_Data):
     def load(cls, path: Path) -> Recipe:
         """Read and validate a recipe; raises RecipeError with file, line, field and reason."""
         return read_document(cls, path, RecipeError, "see experiments/ for recipes to start from")
+
+    def labels(self, folder: Path) -> Taxonomy:
+        """Its taxonomy: a file relative to its `folder`, or else a packaged one."""
+        beside = folder / self.taxonomy
+        return Taxonomy.load(beside if beside.is_file() else self.taxonomy)
 
 
 def find(file: str, folders: list[Path]) -> Path:

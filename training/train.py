@@ -28,7 +28,7 @@ import torch
 from mlflow.models import infer_signature
 
 import complaints
-from complaints.bundle import Bundle, Length
+from complaints.bundle import Bundle
 from complaints.corrections import read_corrections
 from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
@@ -36,11 +36,11 @@ from complaints.records import Complaint
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 from training import plots
-from training.assemble import TAIL_SHARE, draft, finish, new_manifest
+from training.assemble import draft, finish, new_manifest
 from training.audit import audit
 from training.augment import again
 from training.baseline import baseline
-from training.batches import Encoded, encode, usual_length
+from training.batches import Encoded, both_ends, encode, usual_length
 from training.compare import HeadChange, changes, same_labels
 from training.corrections import Mixed, mix, settle
 from training.evaluate import HeadResult, evaluate, report
@@ -169,7 +169,7 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
     rows = [example for example in mixed.parts.train for _ in range(example.repeat)]
     tokens = min(fit.max_tokens or usual_length(rows, base), base.max_tokens)
     log.info("texts are cut to %d tokens in training", tokens)
-    length = Length(max_tokens=tokens, tail=tokens // TAIL_SHARE)
+    length = both_ends(tokens)
     shown = mixed.parts.calibration
     if warm:
         inherit(model, base, taxonomy)

@@ -17,9 +17,9 @@ from complaints.predictor import Predictor, read_calibration
 from complaints.records import Complaint
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
-from training.assemble import SERVED_TOKENS, TAIL_SHARE, draft, finish, new_manifest
+from training.assemble import SERVED_TOKENS, draft, finish, new_manifest
 from training.audit import audit
-from training.batches import encode
+from training.batches import TAIL_SHARE, encode
 from training.evaluate import evaluate, report
 from training.fidelity import Fidelity
 from training.model import TriageModel, load_base
