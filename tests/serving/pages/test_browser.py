@@ -170,6 +170,16 @@ def test_a_search_for_one_character_says_what_to_do(enter: Callable[..., Any]) -
     assert "至少输入两个字" in page.inner_text(".empty")
 
 
+def roll_back(page: Any, why: str) -> None:
+    """Back to v1, once the last question has gone."""
+    page.wait_for_selector("textarea", state="hidden")
+    page.click("text=回退到上一个现行版本")
+    page.wait_for_selector("textarea:focus")
+    page.keyboard.type(why)
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
+
+
 def test_a_model_is_promoted_and_rolled_back_with_a_reason(enter: Callable[..., Any], place: Any) -> None:
     page = enter("陈默")
     page.goto(f"{place.url}/review/models")
@@ -183,12 +193,7 @@ def test_a_model_is_promoted_and_rolled_back_with_a_reason(enter: Callable[..., 
     page.wait_for_function("() => document.querySelector('.serving').innerText === 'v2'")
     assert place.store.logged(action="promote")[0].detail == {"reason": "退款一类好了两点"}
 
-    page.wait_for_selector("textarea", state="hidden")
-    page.click("text=回退到上一个现行版本")
-    page.wait_for_selector("textarea:focus")
-    page.keyboard.type("误判多了")
-    page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
+    roll_back(page, "误判多了")
     assert place.store.logged(action="rollback")[0].actor == "陈默"
 
 
@@ -213,12 +218,7 @@ def test_only_an_admin_promotes_against_the_gate_and_says_why(enter: Callable[..
     done = place.store.logged(action="promote_forced")[0]
     assert (done.actor, done.detail) == ("周宁", {"reason": "现行版本读不了新业务"})
 
-    page.wait_for_selector("textarea", state="hidden")
-    page.click("text=回退到上一个现行版本")
-    page.wait_for_selector("textarea:focus")
-    page.keyboard.type("到此为止")
-    page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.serving').innerText === 'v1'")
+    roll_back(page, "到此为止")
 
 
 @pytest.mark.parametrize("width", [1400, 1024, 768])
