@@ -7,7 +7,7 @@ that, further complaints of the issue are members of it and raise no other.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from complaints.concentration import (
     HOUR,
     Alarm,
     alarm,
-    fullest,
+    crowd,
     joined,
     nearest,
     same_hours,
@@ -96,8 +96,8 @@ class State(Protocol):
     def join(self, issue_id: str, arrival: Arrival) -> None:
         """Count one more complaint of an issue, and move its centre."""
 
-    def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
-        """Times of counted complaints of an issue, after < time < before, in order, without the present one."""
+    def crowd(self, issue_id: str, at: datetime, window: timedelta) -> tuple[int, datetime]:
+        """`concentration.crowd` of the issue's counted complaints; the present one, at `at`, has not joined it yet."""
 
     def hours(self, issue_id: str) -> dict[int, int]:
         """Hours since 1970 -> counted complaints of an issue."""
@@ -129,10 +129,9 @@ def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> P
     current = None if at is None else state.alert(issue_id, arrival.at, window, cooldown)
     if not arrival.counted:
         return Placement(issue_id, current, False)
-    times = [] if at is None else state.times(issue_id, arrival.at - window, arrival.at + window)
+    count, since = (1, arrival.at) if at is None else state.crowd(issue_id, arrival.at, window)
     state.join(issue_id, arrival)
-    insort(times, arrival.at)
-    found = _alarm(state, issue_id, arrival, times, burst, calendar)
+    found = _alarm(state, issue_id, arrival, count, burst, calendar)
     if current is not None:
         last = max(current.last_at, arrival.at) if found is not None else current.last_at
         current = replace(current, members=current.members + 1, last_at=last)
@@ -146,7 +145,7 @@ def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> P
         category=arrival.category,
         product=arrival.product,
         reason=found.reason,
-        since=times[max(0, bisect_right(times, arrival.at) - found.count)],
+        since=since,
         opened_at=arrival.at,
         last_at=arrival.at,
         members=found.count,
@@ -159,10 +158,7 @@ def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> P
     return Placement(issue_id, opened, True)
 
 
-def _alarm(
-    state: State, issue_id: str, arrival: Arrival, times: list[datetime], burst: Burst, calendar: Calendar
-) -> Alarm | None:
-    count = fullest(times, arrival.at, timedelta(minutes=burst.window_minutes))
+def _alarm(state: State, issue_id: str, arrival: Arrival, count: int, burst: Burst, calendar: Calendar) -> Alarm | None:
     if count < min(burst.least, burst.count):
         return None
     baseline = same_hours(state.hours(issue_id), arrival.at, state.since(arrival.space), burst, calendar)
@@ -222,9 +218,10 @@ class Memory:
         insort(self._times[issue_id], at)
         self._hours[issue_id][int(at.timestamp() // HOUR)] += 1
 
-    def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
+    def crowd(self, issue_id: str, at: datetime, window: timedelta) -> tuple[int, datetime]:
         """As `State`."""
-        return [at for at in self._times[issue_id][bisect_right(self._times[issue_id], after) :] if at < before]
+        times = self._times[issue_id]
+        return crowd(times[bisect_right(times, at - window) : bisect_left(times, at + window)], at, window)
 
     def hours(self, issue_id: str) -> dict[int, int]:
         """As `State`."""

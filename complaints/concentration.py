@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,18 +121,21 @@ def nearest(vector: Vector, centres: Sequence[bytes], least: float) -> int | Non
     return best if float(cosines[best]) >= least else None
 
 
-def fullest(times: Sequence[datetime], at: datetime, window: timedelta) -> int:
-    """The most complaints in any window (end - window, end] that holds one at `at`; `times` include it, in order.
+def crowd(times: Sequence[datetime], at: datetime, window: timedelta) -> tuple[int, datetime]:
+    """The most complaints in any window (end - window, end] that holds one at `at`, and when so many before it began.
 
-    Complaints may arrive late: one that fills a window which ends after it counts there.
+    `times` are those of the others, in order. Complaints may arrive late: one that fills a window which ends after it
+    counts there.
     """
+    times = [*times]
+    insort(times, at)
     best = start = 0
     for end, last in enumerate(times):
         while times[start] <= last - window:
             start += 1
         if at <= last < at + window:
             best = max(best, end - start + 1)
-    return best
+    return best, times[max(0, bisect_right(times, at) - best)]
 
 
 def same_hours(

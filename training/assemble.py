@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,16 @@ from complaints.decision import Calibration
 from complaints.encoder import Encoded, Encoder
 from complaints.examples import write_examples
 from complaints.ngrams import FILE as NGRAMS
-from complaints.taxonomy import Head, Taxonomy
+from complaints.taxonomy import Taxonomy
 from training.batches import both_ends, encode, read_text
-from training.blend import fit_blend
-from training.calibrate import Labels, calibrate_head
+from training.calibrate import calibrate_head
 from training.card import card, notice
 from training.fidelity import write_faithful
 from training.model import Base, TriageModel, save_weights
 from training.ngrams import fit_ngrams
 from training.recipe import Recipe
 from training.scope import fit_scope, foreign_texts
-from training.sources import Example
+from training.sources import Example, leaves
 from training.splits import Parts
 
 log = logging.getLogger(__name__)
@@ -63,50 +61,23 @@ def draft(
         (folder / "config.json").rename(folder / "encoder.json")
         base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         shutil.copy(graph, folder / "graph.onnx")
-        answers = learn_ngrams(folder, base, taxonomy, manifest, parts)
+        written.ngrams.save(folder / NGRAMS)
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-        learned = learn_calibration(encoder, answers, recipe, taxonomy, parts)
+        learned = learn_calibration(encoder, written.answers, recipe, taxonomy, parts)
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
         if shown := [example for example in parts.train if example.show]:
             vectors = encoder.encode([read_text(example) for example in shown]).vectors
             write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
         encoder.close()
 
+    read = [example for example in parts.train for _ in range(example.repeat)]
+    rows = encode(read, base, taxonomy, manifest.length)
+    ngrams = fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
     with tempfile.TemporaryDirectory() as outside:
         graph = Path(outside) / "graph.onnx"
-        found = write_faithful(model, graph, base, recipe.promise, taxonomy, manifest, parts.calibration)
-        manifest = manifest.model_copy(update={"metrics": found.metrics()})
+        written = write_faithful(model, graph, base, recipe.promise, taxonomy, manifest, parts.calibration, ngrams)
+        manifest = manifest.model_copy(update={"metrics": written.fidelity.metrics()})
         return write_bundle(path, manifest, taxonomy, fill)
-
-
-def learn_ngrams(folder: Path, base: Base, taxonomy: Taxonomy, manifest: Manifest, parts: Parts) -> Encoded:
-    """Fit the n-gram model on training rows, and choose what it counts on calibration rows, beside the graph.
-
-    Returns what graph and n-grams together answer to the calibration rows.
-    """
-    length = manifest.length
-    read = [example for example in parts.train for _ in range(example.repeat)]
-    rows, shown = encode(read, base, taxonomy, length), encode(parts.calibration, base, taxonomy, length)
-    model = fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
-    encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-    graph = encoder.encode([read_text(example) for example in parts.calibration])
-    encoder.close()
-    ngrams = model.logits([row.ids for row in shown])
-    blend = []
-    for name, head in taxonomy.heads.items():
-        known, truth = _truth(parts.calibration, name, head)
-        blend.append(fit_blend(graph.logits[name][known], ngrams[name][known], truth, ordinal=head.kind == "ordinal"))
-    log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
-    weighed = replace(model, blend=np.array(blend, dtype=np.float32))
-    weighed.save(folder / NGRAMS)
-    added = weighed.by_head(weighed.blended(ngrams))
-    return replace(graph, logits={name: logits + added[name] for name, logits in graph.logits.items()})
-
-
-def _truth(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], Labels]:
-    """Places of the examples that are labelled by a leaf of a head, and that leaf's number."""
-    known = [i for i, example in enumerate(examples) if example.labels.get(name) in head.ids]
-    return known, np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
 
 
 def learn_calibration(
@@ -115,7 +86,7 @@ def learn_calibration(
     """Temperatures, thresholds, floors and scope, from what the bundle answers to its calibration rows."""
     heads = {}
     for name, head in taxonomy.heads.items():
-        known, truth = _truth(parts.calibration, name, head)
+        known, truth = leaves(parts.calibration, name, head)
         groups = [parts.calibration[i].group for i in known]
         heads[name] = calibrate_head(head, calibration.logits[name][known], truth, recipe.promise, groups)
     own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from complaints.decision import probabilities
-from complaints.encoder import Logits
+from complaints.encoder import Encoded, Logits
+from complaints.ngrams import NGrams
+from complaints.taxonomy import Taxonomy
 from training.calibrate import Labels, fit_temperature
+from training.sources import Example, leaves
+
+log = logging.getLogger(__name__)
 
 # Weights that are tried; an n-gram logit is a margin of a linear SVM, an encoder's logit a log-probability.
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 # On fewer rows the best weight is a matter of luck, and this one stands (experiments/LOG.md).
 FEWEST, USUAL = 100, 8.0
+
+
+def weigh_beside(
+    taxonomy: Taxonomy, encoder: Encoded, ngrams: NGrams, said: Mapping[str, Logits], examples: Sequence[Example]
+) -> NGrams:
+    """`ngrams` with the weights that suit what `encoder` and they (`said`, head -> (N, K)) answer to N `examples`."""
+    blend = []
+    for name, head in taxonomy.heads.items():
+        known, truth = leaves(examples, name, head)
+        blend.append(fit_blend(encoder.logits[name][known], said[name][known], truth, ordinal=head.kind == "ordinal"))
+    log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
+    return replace(ngrams, blend=np.array(blend, dtype=np.float32))
 
 
 def fit_blend(encoder: Logits, ngrams: Logits, truth: Labels, *, ordinal: bool = False) -> float:

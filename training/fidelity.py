@@ -1,4 +1,4 @@
-"""What int8 costs, measured where it matters: on held-out texts, in labels and in decisions.
+"""What int8 costs, measured where it matters: on held-out texts, as they are served, in labels and in decisions.
 
 A graph that costs too much is not written: the next, more exact form takes its place (export.py).
 """
@@ -10,8 +10,8 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,19 @@ from sklearn.metrics import f1_score
 
 from complaints.bundle import Bundle, Manifest
 from complaints.decision import Calibration, decide
-from complaints.encoder import Encoded, Encoder, cut_tokens
+from complaints.encoder import Encoded, Encoder, Logits, cut_tokens
+from complaints.ngrams import NGrams
 from complaints.predictor import whole
 from complaints.records import HeadPrediction
 from complaints.taxonomy import Head, Taxonomy
 from complaints.text import clean
 from training.batches import read_text
+from training.blend import weigh_beside
 from training.calibrate import calibrate_head
 from training.export import FORMS, trace, write_graph
 from training.model import Base, TriageModel
 from training.recipe import Promise
-from training.sources import Example
+from training.sources import Example, leaves
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ MOST_CHANGED = 0.002
 # A label with fewer rows says nothing of it: one answer of three that tips over is eleven points.
 FEWEST = 10
 # Texts that it is measured on, and that it is fitted to; both of the calibration rows.
-ROWS = 2_000
+ROWS = 3_000
 FITTED = 64
 
 
@@ -77,6 +79,15 @@ class Fidelity:
         )
 
 
+@dataclass(frozen=True)
+class Written:
+    """A graph that was written: what it costs, how n-grams are weighed beside it, what both say of the examples."""
+
+    fidelity: Fidelity
+    ngrams: NGrams
+    answers: Encoded
+
+
 def write_faithful(
     model: TriageModel,
     path: Path,
@@ -85,34 +96,53 @@ def write_faithful(
     taxonomy: Taxonomy,
     manifest: Manifest,
     examples: Sequence[Example],
-) -> Fidelity:
-    """Write the quickest graph that holds the limits on `examples`, which training has not seen."""
+    ngrams: NGrams,
+) -> Written:
+    """Write the quickest graph that holds the limits on `examples`, which training has not seen.
+
+    What is measured is what will be served: `ngrams` are weighed beside the fp32 graph on these examples, and added.
+    """
     graph = trace(model)
-    draw = random.Random(0)  # noqa: S311 - a sample, no secret
-    sample = draw.sample(list(examples), min(ROWS, len(examples)))
-    texts = [read_text(example) for example in sample]
-    ids = [np.array(one.ids, dtype=np.int64) for one in base.tokenizer.encode_batch(texts[:FITTED])]
-    fitted = [cut_tokens(one, manifest.length)[0] for one in ids]
+    texts = [read_text(example) for example in examples]
+    ids = [
+        cut_tokens(np.array(one.ids, dtype=np.int64), manifest.length)[0] for one in base.tokenizer.encode_batch(texts)
+    ]
+    said = ngrams.logits(ids)
+    some = random.Random(0).sample(range(len(texts)), min(ROWS, len(texts)))  # noqa: S311 - no secret
+    sample, fitted = [examples[i] for i in some], [ids[i] for i in some[:FITTED]]
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         base.tokenizer.save(str(here / "tokenizer.json"))
 
-        def answers(form: str) -> Encoded:
+        def answers(form: str, texts: Sequence[str]) -> Encoded:
             write_graph(graph, here / "graph.onnx", fitted, form)
             encoder = Encoder(Bundle(here, manifest, taxonomy), threads=os.cpu_count() or 1)
             found = encoder.encode(texts)
             encoder.close()
             return found
 
-        exact = answers("fp32")
+        exact = answers("fp32", [texts[i] for i in some])
+        weighed = weigh_beside(taxonomy, exact, ngrams, _rows(said, some), sample)
+        added = weighed.by_head(weighed.blended(said))
+        exact = _sum(exact, _rows(added, some))
         for form in FORMS:
-            found = compare(form, taxonomy, promise, sample, exact, answers(form))
+            served = _sum(answers(form, texts), added)
+            there = Encoded(_rows(served.logits, some), served.vectors[some], served.truncated[some])
+            found = compare(form, taxonomy, promise, sample, exact, there)
             if found.holds:
                 log.info("%s", found)
                 shutil.copy(here / "graph.onnx", path)
-                return found
+                return Written(found, weighed, served)
             log.warning("%s: too much, a more exact graph is tried", found)
     raise AssertionError("fp32 loses nothing against itself")
+
+
+def _rows(logits: Mapping[str, Logits], some: Sequence[int]) -> dict[str, Logits]:
+    return {head: values[some] for head, values in logits.items()}
+
+
+def _sum(answers: Encoded, added: Mapping[str, Logits]) -> Encoded:
+    return replace(answers, logits={head: values + added[head] for head, values in answers.logits.items()})
 
 
 def compare(
@@ -121,8 +151,7 @@ def compare(
     """The Fidelity of `served` against `exact`, both answers to `examples`; thresholds are those that suit `served`."""
     heads, lost = {}, {}
     for name, head in taxonomy.heads.items():
-        known = [i for i, example in enumerate(examples) if example.labels.get(name) in head.ids]
-        truth = np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
+        known, truth = leaves(examples, name, head)
         groups = [examples[i].group for i in known]
         heads[name] = calibrate_head(head, served.logits[name][known], truth, promise, groups)
         if known:

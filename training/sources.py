@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from complaints.errors import UnknownLabel, UnreadableFile
 from complaints.files import BadRow, DataFile, Row
 from complaints.records import Complaint
-from complaints.taxonomy import Taxonomy
+from complaints.taxonomy import Head, Taxonomy
 from training.recipe import Recipe, Source, find
 
 SPLITS = ("train", "calibration", "test")
@@ -37,6 +40,12 @@ class Read:
     examples: list[Example]
     left_out: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
+
+
+def leaves(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """Places of the examples that are labelled by a leaf of a head, and that leaf's number."""
+    known = [i for i, example in enumerate(examples) if example.labels.get(name) in head.ids]
+    return known, np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
 
 
 def sha1(text: str) -> str:

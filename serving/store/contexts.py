@@ -16,7 +16,7 @@ from hashlib import sha256
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text, true, update
 
 from complaints.bursts import LONE, MOST_ISSUES, Alert, Arrival, Placement, place
-from complaints.concentration import HOUR, joined
+from complaints.concentration import HOUR, crowd, joined
 from complaints.policy import Burst, History, Policy
 from complaints.records import Context
 from serving.store.tables import alerts, assessments, issue_hours, issues, salts
@@ -142,16 +142,10 @@ _HOUR_MORE = (
     .where(issue_hours.c.issue_id == bindparam("issue"), issue_hours.c.hour == bindparam("at_hour"))
     .values(count=issue_hours.c.count + 1)
 )
-_TIMES = (
-    select(assessments.c.at)
-    .where(
-        assessments.c.issue_id == bindparam("issue"),
-        assessments.c.counted,
-        assessments.c.at > bindparam("after"),
-        assessments.c.at < bindparam("before"),
-    )
-    .order_by(assessments.c.at)
-)
+_COUNTED = (assessments.c.issue_id == bindparam("issue"), assessments.c.counted, assessments.c.at > bindparam("after"))
+_CROWD = select(func.count(), func.min(assessments.c.at)).where(*_COUNTED, assessments.c.at <= bindparam("at"))
+_LATER = select(assessments.c.at).where(*_COUNTED, assessments.c.at < bindparam("before")).limit(1)
+_TIMES = select(assessments.c.at).where(*_COUNTED, assessments.c.at < bindparam("before")).order_by(assessments.c.at)
 _HOURS = select(issue_hours.c.hour, issue_hours.c["count"]).where(issue_hours.c.issue_id == bindparam("issue"))
 _SINCE = select(func.min(issues.c.first_at)).where(issues.c.space == bindparam("space"))
 _ALERT = (
@@ -216,10 +210,13 @@ class Issues:
         if new or execute(_HOUR_MORE, {"issue": issue_id, "at_hour": hour}).rowcount == 0:
             execute(_HOUR, {"issue_id": issue_id, "hour": hour, "count": 1})
 
-    def times(self, issue_id: str, after: datetime, before: datetime) -> list[datetime]:
+    def crowd(self, issue_id: str, at: datetime, window: timedelta) -> tuple[int, datetime]:
         """As `State`."""
-        values = {"issue": issue_id, "after": after, "before": before}
-        return list(self._connection.execute(_TIMES, values).scalars())
+        execute, span = self._connection.execute, {"issue": issue_id, "after": at - window, "before": at + window}
+        if execute(_LATER, span | {"after": at}).first() is not None:  # it came late
+            return crowd(list(execute(_TIMES, span).scalars()), at, window)
+        others, first = execute(_CROWD, {"issue": issue_id, "after": at - window, "at": at}).one()
+        return others + 1, first if others else at
 
     def hours(self, issue_id: str) -> dict[int, int]:
         """As `State`."""

@@ -152,7 +152,7 @@ assessments = Table(
     Column("arm", String(20), nullable=False),
     Index(None, "stored_at", "prediction_id"),
     Index(None, "customer", "at"),
-    Index(None, "issue_id", "at"),
+    Index(None, "issue_id", "counted", "at"),
 )
 
 alerts = Table(

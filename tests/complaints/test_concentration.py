@@ -15,9 +15,9 @@ from complaints.bursts import Alert, Arrival, Memory, Placement, place
 from complaints.concentration import (
     Baseline,
     alarm,
+    crowd,
     excess,
     fingerprint,
-    fullest,
     joined,
     lexical,
     nearest,
@@ -175,11 +175,14 @@ def test_the_same_order_gives_the_same_alerts(policy: Policy, stream: list[tuple
     assert len(opened) == len(one.alerts)
 
 
-def test_fullest_window() -> None:
+def test_the_fullest_window_counts() -> None:
     times = [MONDAY + i * HOUR for i in range(10)]
-    assert fullest(times, times[4], 3 * HOUR) == 3
-    assert fullest([MONDAY] * 4, MONDAY, HOUR) == 4
-    assert fullest([MONDAY, MONDAY + HOUR], MONDAY + HOUR, HOUR) == 1  # a window is open at its start
+    assert crowd([*times[:4], *times[5:]], times[4], 3 * HOUR) == (3, times[2])
+    assert crowd([MONDAY] * 3, MONDAY, HOUR) == (4, MONDAY)
+    assert crowd([MONDAY], MONDAY + HOUR, HOUR) == (1, MONDAY + HOUR)  # a window is open at its start
+    assert crowd([], MONDAY, HOUR) == (1, MONDAY)
+    late = [MONDAY + i * HOUR / 10 for i in range(1, 10)]  # all of them later than the one that comes now
+    assert crowd(late, MONDAY, HOUR) == (10, MONDAY)
 
 
 def test_vectors_survive_storing() -> None:

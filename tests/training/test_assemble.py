@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from complaints.bundle import Bundle, Length
+from complaints.bundle import Bundle, Length, Manifest
 from complaints.decision import Calibration
+from complaints.encoder import Encoded
 from complaints.examples import TEXTS, Examples
+from complaints.ngrams import NGrams
 from complaints.predictor import Predictor, read_calibration
 from complaints.records import Complaint
 from complaints.risk import Policy
@@ -21,7 +23,7 @@ from training.assemble import SERVED_TOKENS, draft, finish, new_manifest
 from training.audit import audit
 from training.batches import TAIL_SHARE, encode
 from training.evaluate import evaluate, report
-from training.fidelity import Fidelity
+from training.fidelity import Fidelity, Written
 from training.model import TriageModel, load_base
 from training.probe import probe
 from training.recipe import Recipe
@@ -128,10 +130,20 @@ def test_without_texts_to_show_there_are_no_examples(
     assert Examples.open(made).nearest(np.zeros(32, dtype=np.float32)) == ()
 
 
-def pretend(model: TriageModel, path: Path, *rest: object) -> Fidelity:
+def pretend(
+    model: TriageModel,
+    path: Path,
+    base: object,
+    promise: object,
+    taxonomy: Taxonomy,
+    manifest: Manifest,
+    examples: list[Example],
+    ngrams: NGrams,
+) -> Written:
     """An empty graph that loses nothing."""
     path.touch()
-    return Fidelity("int8", 1, {"topic": 0.0}, 0.0, 0.0)
+    answers = Silent(Bundle(path, manifest, taxonomy), threads=1).encode([one.complaint.text for one in examples])
+    return Written(Fidelity("int8", 1, {"topic": 0.0}, 0.0, 0.0), ngrams, answers)
 
 
 class Silent:
@@ -140,9 +152,7 @@ class Silent:
     def __init__(self, bundle: Bundle, *, threads: int) -> None:
         self.sizes = bundle.manifest.heads
 
-    def encode(self, texts: list[str]) -> object:
-        from complaints.encoder import Encoded
-
+    def encode(self, texts: list[str]) -> Encoded:
         rng = np.random.default_rng(len(texts))
         logits = {name: rng.normal(size=(len(texts), size)).astype(np.float32) for name, size in self.sizes.items()}
         vectors = rng.normal(size=(len(texts), 32)).astype(np.float32)

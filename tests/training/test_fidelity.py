@@ -9,13 +9,17 @@ import onnx
 import pytest
 
 from complaints.bundle import Bundle
-from complaints.encoder import Encoded
+from complaints.encoder import Encoded, Encoder
+from complaints.ngrams import FILE as NGRAMS
+from complaints.ngrams import NGrams
 from complaints.records import Complaint
 from complaints.taxonomy import Taxonomy
 from training import fidelity
-from training.export import trace
+from training.batches import read_text
+from training.export import FORMS, trace
 from training.fidelity import Fidelity, compare, write_faithful
-from training.model import Base, TriageModel
+from training.model import Base, TriageModel, targets
+from training.ngrams import fit_ngrams
 from training.recipe import Promise
 from training.sources import Example
 
@@ -74,6 +78,12 @@ def traced(model: TriageModel) -> onnx.ModelProto:
 
 
 @pytest.fixture
+def untraced(traced: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that was traced before: it takes seconds."""
+    monkeypatch.setattr(fidelity, "trace", lambda _: traced)
+
+
+@pytest.fixture
 def examples(labelled_rows: list[dict[str, str]], three: Taxonomy) -> list[Example]:
     ids = three.heads["topic"].ids
     return [
@@ -81,26 +91,70 @@ def examples(labelled_rows: list[dict[str, str]], three: Taxonomy) -> list[Examp
     ]
 
 
-@pytest.mark.parametrize("worse", [(), ("int8",), ("int8", "int8 feed-forward")])
+@pytest.fixture
+def ngrams(base: Base, bundle: Bundle, examples: list[Example]) -> NGrams:
+    rows = [base.tokenizer.encode(read_text(one)).ids for one in examples]
+    return fit_ngrams(
+        bundle.taxonomy, rows, np.stack([targets(bundle.taxonomy, one.labels).numpy() for one in examples])
+    )
+
+
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("worse", range(len(FORMS)))
 def test_a_graph_that_costs_too_much_is_not_written(
     base: Base,
     bundle: Bundle,
-    traced: onnx.ModelProto,
     examples: list[Example],
+    ngrams: NGrams,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    worse: tuple[str, ...],
+    worse: int,
 ) -> None:
     def judged(form: str, *rest: object) -> Fidelity:
-        return Fidelity(form, 60, {"topic": 0.0031 if form in worse else 0.003}, 0.0, 0.5)
+        return Fidelity(form, 60, {"topic": 0.0031 if form in FORMS[:worse] else 0.003}, 0.0, 0.5)
 
     monkeypatch.setattr(fidelity, "compare", judged)
-    monkeypatch.setattr(fidelity, "trace", lambda _: traced)  # which takes seconds
     path = tmp_path / "graph.onnx"
-    found = write_faithful(None, path, base, Promise(), bundle.taxonomy, bundle.manifest, examples)
-    assert found.form == ("int8", "int8 feed-forward", "fp32")[len(worse)]
-    assert sum("too much" in record.message for record in caplog.records) == len(worse)
+    found = write_faithful(None, path, base, Promise(), bundle.taxonomy, bundle.manifest, examples, ngrams)
+    assert found.fidelity.form == FORMS[worse]
+    assert sum("too much" in record.message for record in caplog.records) == worse
     kinds = [node.op_type for node in onnx.load(path).graph.node]
-    assert kinds.count("MatMulInteger") == (12, 4, 0)[len(worse)]
+    assert kinds.count("MatMulInteger") == (12, 8, 4, 0)[worse]
     assert [p.name for p in tmp_path.iterdir()] == ["graph.onnx"]
+
+
+@pytest.mark.usefixtures("untraced")
+def test_what_is_measured_and_calibrated_on_is_what_will_be_served(
+    base: Base,
+    bundle: Bundle,
+    examples: list[Example],
+    ngrams: NGrams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def judged(form: str, taxonomy: Taxonomy, promise: Promise, sample: list[Example], *both: Encoded) -> Fidelity:
+        seen.append((sample, *both))
+        return Fidelity(form, len(sample), {}, 0.0, 0.0)
+
+    monkeypatch.setattr(fidelity, "compare", judged)
+    monkeypatch.setattr(fidelity, "ROWS", 40)
+    found = write_faithful(
+        None, tmp_path / "graph.onnx", base, Promise(), bundle.taxonomy, bundle.manifest, examples, ngrams
+    )
+    assert found.ngrams.blend.tolist() == [8.0] * len(bundle.taxonomy.heads)  # few rows to choose by
+    found.ngrams.save(tmp_path / NGRAMS)
+    base.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    encoder = Encoder(Bundle(tmp_path, bundle.manifest, bundle.taxonomy))
+    served = encoder.encode([read_text(one) for one in examples])
+    encoder.close()
+    ((sample, exact, there),) = seen
+    some = [examples.index(one) for one in sample]
+    assert len(some) == 40
+    for head, logits in served.logits.items():
+        np.testing.assert_allclose(found.answers.logits[head], logits, rtol=1e-3, atol=1e-3)  # rarity is kept in fp16
+        np.testing.assert_allclose(there.logits[head], logits[some], rtol=1e-3, atol=1e-3)
+        assert not np.array_equal(exact.logits[head], there.logits[head])
+        np.testing.assert_allclose(exact.logits[head], there.logits[head], atol=0.5)
