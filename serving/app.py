@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from complaints.errors import JianweiError
+from serving.admission import Admission
 from serving.champion import Champion, Source
 from serving.gate import OPEN, Gate
 from serving.metrics import Metrics
@@ -68,7 +69,9 @@ def create_app(settings: Settings, predictor_source: Source | None = None, model
         policies.start()
         busy = workers
         beside = Shadow(source, store, settings.shadow_share, lambda: busy.depth > 0)
-        app.state.service = Service(settings, source, policies, store, salt, workers, metrics, threads, beside, models)
+        app.state.service = Service(
+            settings, source, policies, store, salt, Admission(), workers, metrics, threads, beside, models
+        )
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from complaints.errors import Overloaded
+from serving.admission import Admission
 from serving.champion import Snapshot, Source
 from serving.metrics import Metrics
 from serving.models import Opened
@@ -38,6 +39,7 @@ class Service:
     policies: Policies
     store: Store
     salt: str
+    admission: Admission
     workers: Workers
     metrics: Metrics
     threads: ThreadPoolExecutor

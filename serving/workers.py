@@ -7,7 +7,6 @@ answer differently in company (complaints/encoder.py), and each caller would wai
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -15,9 +14,6 @@ from typing import Any, TypeVar
 from complaints.errors import Overloaded
 
 Result = TypeVar("Result")
-
-# What the last job counts in the mean time of a job; the last ten or so make it up.
-_LATELY = 0.1
 
 
 class Workers:
@@ -28,7 +24,6 @@ class Workers:
         self._waiting: dict[Future[Any], Callable[[], Any]] = {}  # a dict keeps order and forgets in O(1)
         self._changed = threading.Condition()
         self._open = True
-        self._seconds = 0.0  # that a job took lately
         self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -43,20 +38,14 @@ class Workers:
         """Jobs that can run at once."""
         return len(self._threads)
 
-    def submit(self, job: Callable[[], Result], *, within: float | None = None) -> Future[Result]:
-        """Queue a job; cancelling its future frees its place.
-
-        Raises Overloaded at once where the queue is full, or where those that wait already will take more than `within`
-        seconds, by the time that jobs took lately: who would be sent away then is sent away now.
-        """
+    def submit(self, job: Callable[[], Result]) -> Future[Result]:
+        """Queue a job; cancelling its future frees its place. Raises Overloaded at once where the queue is full."""
         future: Future[Result] = Future()
         with self._changed:
             if not self._open:
                 raise Overloaded("the service is shutting down")
             if len(self._waiting) >= self._size:
                 raise Overloaded(f"{self._size} complaints are waiting already: try again in a moment")
-            if within is not None and len(self._waiting) * self._seconds > within * len(self._threads):
-                raise Overloaded(f"{len(self._waiting)} complaints are waiting already: try again in a moment")
             self._waiting[future] = job
             self._changed.notify()
         future.add_done_callback(self._forget)
@@ -87,12 +76,10 @@ class Workers:
                 job = self._waiting.pop(future)
             if not future.set_running_or_notify_cancel():
                 continue
-            started = time.perf_counter()
             try:
                 result = job()
             except BaseException as error:  # it is the caller's, who waits for the future
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            self._seconds += _LATELY * (time.perf_counter() - started - self._seconds)
             del future, job  # a thread that waits must not keep the last model alive

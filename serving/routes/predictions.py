@@ -66,10 +66,10 @@ async def predict(
         return _json(kept)
     snapshot = service.model(request)
     _check(snapshot, body)
-    within = service.settings.timeout
-    future = service.workers.submit(lambda: _run(service, snapshot, body, received), within=within)
-    done = await answer(request, future, service.settings.timeout)
-    sent = await _save(request, service, snapshot, [done], lambda rows: rows[0].response, key)
+    with service.admission.enter(service.settings.timeout):
+        future = service.workers.submit(lambda: _run(service, snapshot, body, received))
+        done = await answer(request, future, service.settings.timeout)
+        sent = await _save(request, service, snapshot, [done], lambda rows: rows[0].response, key)
     return _json(sent)
 
 

@@ -48,21 +48,3 @@ def test_closing_cancels_what_waits_and_finishes_what_runs() -> None:
     assert all(future.cancelled() for future in waiting)
     with pytest.raises(Overloaded):
         workers.submit(lambda: None)
-
-
-def test_who_could_not_be_served_in_time_is_sent_away_at_once() -> None:
-    workers, go = Workers(1, 64), threading.Event()
-    for _ in range(50):  # so that a job is known to take 20 ms and more
-        workers.submit(lambda: threading.Event().wait(0.02)).result(10)
-    running = workers.submit(lambda: go.wait(10), within=0.1)
-    while workers.depth:
-        pass
-    waiting = [workers.submit(lambda: None) for _ in range(20)]
-    with pytest.raises(Overloaded, match="20 complaints"):
-        workers.submit(lambda: None, within=0.1)
-    waiting.append(workers.submit(lambda: None, within=60))
-    waiting.append(workers.submit(lambda: None))
-    go.set()
-    for future in (running, *waiting):
-        future.result(10)
-    workers.close()
