@@ -1,6 +1,6 @@
 """Logits -> calibrated probabilities -> what may be acted upon.
 
-    logits (B, K) --temperature--> probabilities (B, K) --thresholds a label--> auto | suggest | review
+    logits (B, K) --temperature, slope, offset--> probabilities (B, K) --thresholds a label--> auto | suggest | review
 
 A hierarchical head's parent has the probability of its leaves together; where no leaf is sure but a parent is,
 the parent is the answer. Labels of two heads that contradict the responsibility table go to a person.
@@ -26,6 +26,8 @@ Probabilities = npt.NDArray[np.float64]
 LARGEST_SUGGESTION = 3
 # Confidences are rounded before they are compared, so that what is shown is what was decided on.
 DECIMALS = 4
+# Nearer to 0 or 1 than that, probabilities are taken to be there.
+_CERTAIN = 1e-9
 
 
 class HeadCalibration(BaseModel):
@@ -33,6 +35,10 @@ class HeadCalibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     temperature: float = Field(gt=0, description="Logits are divided by it; above 1 the model was too sure")
+    slope: float = Field(
+        1.0, gt=0, description="Of the log-odds of the likeliest label; below 1 it was too sure of those"
+    )
+    offset: float = Field(0.0, description="Added to these log-odds")
     precision_target: float = Field(gt=0, lt=1, description="Promised share of right answers among auto")
     thresholds: dict[str, float | None] = Field(
         description="Label (leaf or parent) -> confidence from which it is auto; null: the promise could not be shown"
@@ -64,7 +70,32 @@ class Calibration(BaseModel):
     scope: Scope | None = None
 
 
-def probabilities(logits: npt.NDArray[np.float32], temperature: float) -> Probabilities:
+def probabilities(logits: npt.NDArray[np.float32], learned: HeadCalibration) -> Probabilities:
+    """What a head's logits are worth: (B, K) -> (B, K), rows sum to 1, in the order of the logits.
+
+    The temperature suits all labels together; how often the likeliest one is right is set right by a line on its
+    log-odds (Platt 1999, Probabilistic outputs for support vector machines), and the others share the rest as before.
+    """
+    p = softmax(logits, learned.temperature)
+    if (learned.slope, learned.offset) == (1.0, 0.0):
+        return p
+    rows, best = np.arange(len(p)), p.argmax(axis=1)
+    top = p[rows, best]
+    trusted = 1 / (1 + np.exp(-(learned.slope * log_odds(top) + learned.offset)))
+    trusted = np.maximum(trusted, np.minimum(top, 0.5))  # or another label would become the likeliest
+    trusted[top > 1 - _CERTAIN] = 1.0
+    p *= ((1 - trusted) / np.maximum(1 - top, _CERTAIN))[:, None]
+    p[rows, best] = trusted
+    return p
+
+
+def log_odds(p: Probabilities) -> Probabilities:
+    """log(p / (1 - p)), finite at 0 and 1."""
+    p = np.clip(p, _CERTAIN, 1 - _CERTAIN)
+    return np.log(p / (1 - p))
+
+
+def softmax(logits: npt.NDArray[np.float32], temperature: float) -> Probabilities:
     """Softmax of logits / temperature: (B, K) -> (B, K), rows sum to 1.
 
     Temperature scaling: Guo et al., On Calibration of Modern Neural Networks, 2017.
@@ -92,7 +123,7 @@ def decide(
     rows: list[dict[str, HeadPrediction]] = [{} for _ in cleaned]
     for name, scores in encoded.logits.items():
         head, learned = taxonomy.heads[name], calibration.heads[name]
-        leaf = probabilities(scores, learned.temperature)
+        leaf = probabilities(scores, learned)
         above = parent_probabilities(head, leaf) if head.parents else None
         for i, row in enumerate(rows):
             row[name] = _decide_one(head, learned, leaf[i], None if above is None else above[i], top_k)

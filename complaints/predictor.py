@@ -130,7 +130,7 @@ class Predictor:
         for name, logits in encoded.logits.items():
             head = self.taxonomy.heads[name]
             if head.kind == "ordinal":
-                values = probabilities(logits[row : row + 1], self.calibration.heads[name].temperature)[0]
+                values = probabilities(logits[row : row + 1], self.calibration.heads[name])[0]
                 spreads[name] = dict(zip(head.ids, map(float, values), strict=True))
         return spreads
 
@@ -144,7 +144,7 @@ class Predictor:
         found: list[Evidence] = []
         for name in wanted:
             row = reading.encoded.logits[name][reading.row : reading.row + 1]
-            p = probabilities(row, self.calibration.heads[name].temperature)[0]
+            p = probabilities(row, self.calibration.heads[name])[0]
             members = self.taxonomy.heads[name].members(reading.heads[name].label)
             found += evidence(name, said, p, members, where, len(raw) - len(complaint.text))
         return tuple(found)

@@ -118,7 +118,7 @@ def curves(
     for name, head in bundle.taxonomy.heads.items():
         known = [i for i, e in enumerate(examples) if e.labels.get(name) in head.ids]
         truth = np.array([head.ids.index(examples[i].labels[name]) for i in known])
-        leaf = probabilities(logits[name][known], calibration.heads[name].temperature)
+        leaf = probabilities(logits[name][known], calibration.heads[name])
         asked = {name: (leaf, truth)}
         if head.parents:
             parent_of = np.array([head.parents.index(str(head.parent(label))) for label in head.ids])

@@ -196,7 +196,7 @@ class Reader:
         found, policy = {}, self.world.policy
         head = policy.propagation.head
         for place, heads in zip(places, self.decided(places), strict=True):
-            spread = probabilities(self.logits[head][place : place + 1], self.calibration.heads[head].temperature)[0]
+            spread = probabilities(self.logits[head][place : place + 1], self.calibration.heads[head])[0]
             spreads = {head: dict(zip(self.taxonomy.heads[head].ids, map(float, spread), strict=True))}
             one = self.world.examples[place].complaint
             reading = Reading(

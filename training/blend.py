@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from complaints.decision import probabilities
+from complaints.decision import softmax
 from complaints.encoder import Encoded, Logits
 from complaints.ngrams import NGrams
 from complaints.taxonomy import Taxonomy
@@ -49,10 +49,10 @@ def fit_blend(encoder: Logits, ngrams: Logits, truth: Labels, *, ordinal: bool =
 
 
 def _unlikely(logits: Logits, truth: Labels) -> float:
-    p = probabilities(logits, fit_temperature(logits, truth))
+    p = softmax(logits, fit_temperature(logits, truth))
     return float(-np.log(np.clip(p[np.arange(len(truth)), truth], 1e-12, None)).mean())
 
 
 def _ranked(logits: Logits, truth: Labels) -> float:
-    below: npt.NDArray[np.float64] = probabilities(logits, fit_temperature(logits, truth)).cumsum(axis=1)
+    below: npt.NDArray[np.float64] = softmax(logits, fit_temperature(logits, truth)).cumsum(axis=1)
     return float(np.square(below - (np.arange(logits.shape[1]) >= truth[:, None])).sum(axis=1).mean())

@@ -1,4 +1,4 @@
-"""What calibration rows teach: temperatures, a threshold a label, prediction sets.
+"""What calibration rows teach: how sure to be, a threshold a label, prediction sets.
 
 All of it is chosen on calibration rows alone; test rows only measure it.
 """
@@ -12,8 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom
+from sklearn.linear_model import LogisticRegression
 
-from complaints.decision import DECIMALS, HeadCalibration, Probabilities, parent_probabilities, probabilities
+from complaints.decision import (
+    DECIMALS,
+    HeadCalibration,
+    Probabilities,
+    log_odds,
+    parent_probabilities,
+    probabilities,
+    softmax,
+)
 from complaints.encoder import Logits
 from complaints.taxonomy import Head
 from training.recipe import Promise
@@ -29,6 +38,8 @@ FEW = 10
 # Nor a group.
 FEW_IN_GROUP = 20
 FLOOR_DECIMALS = 6
+# On fewer rows the temperature alone is fitted.
+FEWEST_FOR_A_LINE = 200
 # Without calibration rows for a head nothing is promised.
 UNKNOWN: dict[str, Any] = {"temperature": 1.0, "set_floors": {}}
 
@@ -48,28 +59,43 @@ def calibrate_head(
             thresholds=dict.fromkeys(labels),
             **UNKNOWN,
         )
-    temperature = fit_temperature(logits, truth)
-    leaf = probabilities(logits, temperature)
+    sureness = fit_sureness(logits, truth)
+    learned = HeadCalibration(
+        precision_target=promise.precision_target, coverage=promise.coverage, thresholds={}, set_floors={}, **sureness
+    )
+    leaf = probabilities(logits, learned)
     members = np.array(groups if groups is not None else [""] * len(truth))
     found = _thresholds(list(head.ids), leaf, truth, promise, members)
     if head.parents:
         above = parent_probabilities(head, leaf)
         parent_of = np.array([head.parents.index(head.parent(label) or "") for label in head.ids])
         found |= _thresholds(list(head.parents), above, parent_of[truth], promise, members)
-    return HeadCalibration(
-        temperature=temperature,
-        precision_target=promise.precision_target,
-        thresholds=found,
-        coverage=promise.coverage,
-        set_floors=set_floors(head, leaf, truth, promise.coverage),
+    return learned.model_copy(
+        update={"thresholds": found, "set_floors": set_floors(head, leaf, truth, promise.coverage)}
     )
+
+
+def fit_sureness(logits: Logits, truth: Labels) -> dict[str, float]:
+    """The temperature, and the line on the log-odds of the likeliest label that says best how often it is right.
+
+    The line is left out where rows are too few to draw it, and where it would turn the order round.
+    """
+    temperature = fit_temperature(logits, truth)
+    p = softmax(logits, temperature)
+    right = p.argmax(axis=1) == truth
+    if len(truth) >= FEWEST_FOR_A_LINE and 0 < right.sum() < len(right):
+        line = LogisticRegression(C=1e4).fit(log_odds(p.max(axis=1))[:, None], right)
+        slope, offset = round(float(line.coef_[0, 0]), 4), round(float(line.intercept_[0]), 4)
+        if slope > 0:
+            return {"temperature": temperature, "slope": slope, "offset": offset}
+    return {"temperature": temperature}
 
 
 def fit_temperature(logits: Logits, truth: Labels) -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017), between 0.05 and 20."""
 
     def loss(log_temperature: float) -> float:
-        p = probabilities(logits, float(np.exp(log_temperature)))
+        p = softmax(logits, float(np.exp(log_temperature)))
         return float(-np.log(np.clip(p[np.arange(len(truth)), truth], 1e-12, None)).mean())
 
     return round(float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)), 4)

@@ -190,7 +190,7 @@ def _doubtful(texts: Sequence[Text], predictor: Predictor) -> str:
     _, encoded = predictor.encode([Complaint(text=one.text) for one in rows])
     lines = [f"likely label errors of {len(rows)} calibration rows (confident learning), the most doubtful first:"]
     for name, head in predictor.taxonomy.heads.items():
-        p = probabilities(encoded.logits[name], predictor.calibration.heads[name].temperature)
+        p = probabilities(encoded.logits[name], predictor.calibration.heads[name])
         seen, dense = np.unique([head.ids.index(one.labels[name]) for one in rows], return_inverse=True)
         known = p[:, seen] / p[:, seen].sum(axis=1, keepdims=True)
         found = find_label_issues(dense, known, return_indices_ranked_by="self_confidence", n_jobs=1)

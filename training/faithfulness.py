@@ -31,7 +31,7 @@ def faithfulness(predictor: Predictor, texts: Sequence[str], seed: int = 1) -> d
     draw = random.Random(seed)  # noqa: S311 - which characters, no secret
     cleaned, encoded = predictor.encode([Complaint(text=text) for text in texts])
     kept = [i for i, one in enumerate(cleaned) if len(one.text) >= LEAST_CHARACTERS]
-    whole = {n: probabilities(v, predictor.calibration.heads[n].temperature) for n, v in encoded.logits.items()}
+    whole = {n: probabilities(v, predictor.calibration.heads[n]) for n, v in encoded.logits.items()}
     falls: dict[str, dict[str, list[float]]] = {name: {} for name in whole}
     for i in kept:
         text = cleaned[i].text
@@ -50,7 +50,7 @@ def faithfulness(predictor: Predictor, texts: Sequence[str], seed: int = 1) -> d
                 masked.append("".join(c for k, c in enumerate(text) if k not in chosen))
                 masked.append("".join(c for k, c in enumerate(text) if k in chosen))
             logits = predictor.encode([Complaint(text=one) for one in masked])[1].logits[name]
-            left = p[i, answer] - probabilities(logits, predictor.calibration.heads[name].temperature)[:, answer]
+            left = p[i, answer] - probabilities(logits, predictor.calibration.heads[name])[:, answer]
             parts = {
                 "comprehensiveness": left[0],
                 "sufficiency": left[1],

@@ -16,6 +16,7 @@ from complaints.decision import (
     decide,
     parent_probabilities,
     probabilities,
+    softmax,
 )
 from complaints.encoder import Encoded
 from complaints.records import HeadPrediction
@@ -75,7 +76,7 @@ def one_head(
 )
 def test_rows_sum_to_one_and_keep_their_order(rows: list[list[float]], temperature: float) -> None:
     logits = np.array(rows, dtype=np.float32)
-    shares = probabilities(logits, temperature)
+    shares = softmax(logits, temperature)
     assert shares.shape == logits.shape
     assert np.allclose(shares.sum(axis=1), 1)
     assert (shares >= 0).all()
@@ -84,14 +85,44 @@ def test_rows_sum_to_one_and_keep_their_order(rows: list[list[float]], temperatu
 
 
 def test_softmax_by_hand() -> None:
-    assert np.allclose(probabilities(np.log(np.array([[1, 3]], dtype=np.float32)), 1.0), [[0.25, 0.75]])
-    assert np.allclose(probabilities(np.log(np.array([[1, 9]], dtype=np.float32)), 2.0), [[0.25, 0.75]])
+    assert np.allclose(softmax(np.log(np.array([[1, 3]], dtype=np.float32)), 1.0), [[0.25, 0.75]])
+    assert np.allclose(softmax(np.log(np.array([[1, 9]], dtype=np.float32)), 2.0), [[0.25, 0.75]])
 
 
 def test_a_higher_temperature_is_less_sure() -> None:
     logits = np.array([[4, 1, 0]], dtype=np.float32)
-    sure = [float(probabilities(logits, t).max()) for t in (0.5, 1.0, 2.0, 4.0)]
+    sure = [float(softmax(logits, t).max()) for t in (0.5, 1.0, 2.0, 4.0)]
     assert sure == sorted(sure, reverse=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-40, 40, width=32), min_size=4, max_size=4), min_size=1, max_size=4),
+    st.floats(0.1, 4),
+    st.floats(-4, 4),
+)
+def test_a_line_on_the_log_odds_keeps_order_and_sum(rows: list[list[float]], slope: float, offset: float) -> None:
+    logits = np.array(rows, dtype=np.float32)
+    before = softmax(logits, 1.0)
+    after = probabilities(logits, learned({}).model_copy(update={"slope": slope, "offset": offset}))
+    assert np.allclose(after.sum(axis=1), 1)
+    assert (after >= 0).all()
+    for a, b in zip(before, after, strict=True):
+        assert b[a.argmax()] >= b.max() - 1e-12
+        assert (np.diff(b[np.lexsort((b, a))]) >= -1e-12).all()
+
+
+def test_a_line_on_the_log_odds_by_hand() -> None:
+    logits = np.log(np.array([[6, 3, 1], [999, 1, 0.01], [4, 3, 3]], dtype=np.float32))
+    lower = learned({}).model_copy(update={"slope": 0.5, "offset": 0.0})
+    odds = np.sqrt(1.5)  # of the first row, 6 : 4
+    p = probabilities(logits, lower)
+    assert np.allclose(p[0], [odds / (1 + odds), 0.75 / (1 + odds), 0.25 / (1 + odds)])
+    assert p[1, 0] == pytest.approx(0.969, abs=0.001)
+    assert p[2, 0] == pytest.approx(0.449, abs=0.001)  # who was less sure than a half is surer
+    below = probabilities(logits, learned({}).model_copy(update={"slope": 1.0, "offset": -5.0}))
+    assert np.allclose(below[2], [0.4, 0.3, 0.3])  # lower, and another label would be the likeliest
+    assert below[0, 0] == 0.5
 
 
 def test_a_parent_has_its_leaves_together(tiny_taxonomy: Taxonomy) -> None:

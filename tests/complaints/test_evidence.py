@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from complaints.decision import probabilities
+from complaints.decision import softmax
 from complaints.encoder import Contributions
 from complaints.evidence import (
     GAP,
@@ -39,11 +39,11 @@ def test_a_token_s_score_is_the_slope_of_the_log_odds(members: tuple[int, ...]) 
     step = 1e-3
 
     def odds(moved: np.ndarray) -> float:  # type: ignore[type-arg]
-        p = probabilities(moved, 1.0)[0]
+        p = softmax(moved, 1.0)[0]
         return float(np.log(p[list(members)].sum()) - np.log(np.delete(p, members).sum()))
 
     slopes = [(odds(logits + step * row) - odds(logits - step * row)) / (2 * step) for row in shares]
-    assert np.allclose(speaks_for(shares, probabilities(logits, 1.0)[0], members), slopes, atol=0.02)
+    assert np.allclose(speaks_for(shares, softmax(logits, 1.0)[0], members), slopes, atol=0.02)
 
 
 def test_what_is_said_of_all_labels_alike_counts_nothing() -> None:

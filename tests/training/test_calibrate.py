@@ -6,14 +6,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from complaints.decision import Calibration, decide, parent_probabilities, probabilities
+from complaints.decision import (
+    Calibration,
+    HeadCalibration,
+    decide,
+    log_odds,
+    parent_probabilities,
+    probabilities,
+    softmax,
+)
 from complaints.encoder import Encoded
 from complaints.taxonomy import Taxonomy
 from complaints.text import Cleaned
 from training.calibrate import (
     FEW,
+    FEWEST_FOR_A_LINE,
     STARTS,
     calibrate_head,
+    fit_sureness,
     fit_temperature,
     precision_threshold,
     set_floor,
@@ -37,7 +47,7 @@ def encoded(logits: npt.NDArray[np.float32]) -> Encoded:
 def draw(rng: np.random.Generator, n: int, k: int, strength: float = 1.5) -> tuple[npt.NDArray[np.float32], Floats]:
     """Logits and truth such that softmax(logits) is the true distribution of each row's label."""
     logits = rng.normal(0, strength, (n, k))
-    p = probabilities(logits.astype(np.float32), 1.0)
+    p = softmax(logits.astype(np.float32), 1.0)
     truth = np.array([rng.choice(k, p=row) for row in p], dtype=np.int64)
     return logits.astype(np.float32), truth
 
@@ -46,6 +56,33 @@ def draw(rng: np.random.Generator, n: int, k: int, strength: float = 1.5) -> tup
 def test_a_known_temperature_is_found_again(temperature: float) -> None:
     logits, truth = draw(np.random.default_rng(1), 4000, 5)
     assert fit_temperature(logits * np.float32(temperature), truth) == pytest.approx(temperature, rel=0.07)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.6, 0.3), (1.3, 0.2)])
+def test_how_often_the_likeliest_is_right_is_learned(slope: float, offset: float) -> None:
+    """Of a head with many labels, of which the likeliest is right by a line on its log-odds, the others by turns."""
+    rng = np.random.default_rng(3)
+    logits, _ = draw(rng, 8000, 12, 3.0)
+    p = softmax(logits, 1.0)
+    rows, best = np.arange(len(p)), p.argmax(axis=1)
+    chance = 1 / (1 + np.exp(-(slope * log_odds(p.max(axis=1)) + offset)))
+    p[rows, best] = 0
+    others = np.array([rng.choice(12, p=row / row.sum()) for row in p])
+    truth = np.where(rng.random(len(p)) < chance, best, others)
+    learned = HeadCalibration(
+        precision_target=0.9, coverage=0.9, thresholds={}, set_floors={}, **fit_sureness(logits[:4000], truth[:4000])
+    )
+    said, right = probabilities(logits[4000:], learned).max(axis=1), best[4000:] == truth[4000:]
+    parts = np.array_split(np.argsort(said), 15)
+    assert np.mean([abs(said[part].mean() - right[part].mean()) for part in parts]) < 0.03
+
+
+def test_a_line_is_not_drawn_through_a_few_points() -> None:
+    logits, truth = draw(np.random.default_rng(4), FEWEST_FOR_A_LINE - 1, 5)
+    assert set(fit_sureness(logits, truth)) == {"temperature"}
+    logits, truth = draw(np.random.default_rng(4), FEWEST_FOR_A_LINE, 5)
+    assert set(fit_sureness(logits, truth)) == {"temperature", "slope", "offset"}
+    assert set(fit_sureness(logits, logits.argmax(axis=1))) == {"temperature"}  # never wrong
 
 
 def test_temperature_stays_within_its_bounds() -> None:
@@ -162,10 +199,10 @@ def test_sets_hold_the_right_label_as_often_as_promised(coverage: float) -> None
     rng = np.random.default_rng(6)
     shares, sizes = [], []
     fresh, truth = draw(rng, 4000, 6)
-    p = probabilities(fresh, 1.0)
+    p = softmax(fresh, 1.0)
     for _ in range(60):
         logits, labels = draw(rng, 150, 6)
-        floor = set_floor(probabilities(logits, 1.0)[np.arange(150), labels], coverage)
+        floor = set_floor(softmax(logits, 1.0)[np.arange(150), labels], coverage)
         shares.append((p[np.arange(len(p)), truth] >= floor).mean())
         sizes.append((p >= floor).sum(axis=1).mean())
     assert np.mean(shares) >= coverage - 0.01
@@ -184,7 +221,7 @@ def lopsided(rng: np.random.Generator, n: int) -> tuple[Floats, npt.NDArray[np.i
     truth = rng.choice(5, p=[0.4, 0.2, 0.15, 0.15, 0.1], size=n)
     logits = rng.normal(0, 1, (n, 5))
     logits[np.arange(n), truth] += np.array([4.0, 3.0, 2.0, 1.0, 0.0])[truth]
-    return probabilities(logits.astype(np.float32), 1.0), truth
+    return softmax(logits.astype(np.float32), 1.0), truth
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])

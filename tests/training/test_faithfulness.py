@@ -22,7 +22,7 @@ class OneCharacter:
 
     def __init__(self, points_at: str) -> None:
         self.points_at = points_at
-        self.calibration: Any = SimpleNamespace(heads={"h": SimpleNamespace(temperature=1.0)})
+        self.calibration: Any = SimpleNamespace(heads={"h": SimpleNamespace(temperature=1.0, slope=1.0, offset=0.0)})
 
     def encode(self, complaints: Sequence[Complaint]) -> tuple[list[Cleaned], Encoded]:
         cleaned = [clean(one.text) for one in complaints]
