@@ -7,6 +7,7 @@ Nothing is registered before everything is made, so a run that is killed leaves 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
@@ -52,7 +53,7 @@ from training.recipe import Recipe
 from training.registry import COMPARISON, RECIPE, Registry, gate_tags
 from training.sources import read_sources
 from training.splits import Parts, split
-from training.warm import SHOWN, gentle, inherit, rehearsal
+from training.warm import SHOWN, gentle, inherit, part_way, rehearsal
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +172,10 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
     log.info("texts are cut to %d tokens in training", tokens)
     length = both_ends(tokens)
     shown = mixed.parts.calibration
+    known, before = None, {}
     if warm:
-        inherit(model, base, taxonomy)
+        known = inherit(model, base, taxonomy)
+        before = copy.deepcopy(model.state_dict())
         rows = rehearsal(mixed.corrected, mixed.parts.train, recipe.corrections.replay, fit.seed)
         fit, shown = gentle(fit), shown[:SHOWN]
     read = [encode(part, base, taxonomy, length) for part in (rows, shown)]
@@ -184,7 +187,10 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
             varied[i] = one
         return varied
 
-    return fit_model(model, base, taxonomy, read[0], read[1], fit, mlflow.log_metrics, vary, warm=warm)
+    best = fit_model(model, base, taxonomy, read[0], read[1], fit, mlflow.log_metrics, vary, warm=warm)
+    if known is not None:
+        part_way(model, before, known)
+    return best
 
 
 def _weigh(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from complaints.taxonomy import Taxonomy
 from training.model import Base, TriageModel, load_base
 from training.recipe import Fit
 from training.sources import Example
-from training.warm import EPOCHS, gentle, inherit, rehearsal
+from training.warm import EPOCHS, WAY, gentle, inherit, part_way, rehearsal
 
 IDS = torch.tensor([[3, 7, 8, 9, 4], [3, 9, 4, 0, 0]])
 MASK = (IDS != 0).long()
@@ -41,7 +42,8 @@ def test_labels_and_heads_that_are_new(bundle: Bundle, three: Taxonomy, tiny_enc
     assert base.learned is not None
     made = TriageModel(base.encoder, base.hidden, grown, 0.0)
     fresh_head = made.heads.weight[8:].clone()
-    inherit(made, base, grown)
+    known = inherit(made, base, grown)
+    assert known.nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 6, 7]
     old, bias = base.learned.weights["heads.weight"], base.learned.weights["heads.bias"]
     assert torch.equal(made.heads.weight[:4], old[8:12])  # mood stood last
     assert torch.equal(made.heads.weight[[4, 6, 7]], old[:3])
@@ -49,6 +51,23 @@ def test_labels_and_heads_that_are_new(bundle: Bundle, three: Taxonomy, tiny_enc
     assert made.heads.bias[5] < bias[:3].min()
     assert torch.equal(made.heads.weight[8:], fresh_head)
     assert torch.equal(made.looks.weight[0], base.learned.weights["looks.weight"][2])
+
+
+def test_it_goes_part_of_the_way_and_new_labels_all_of_it(model: TriageModel) -> None:
+    moved = copy.deepcopy(model)
+    before = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter.add_(1.0)
+    known = torch.ones(moved.heads.out_features, dtype=torch.bool)
+    known[5] = False
+    part_way(moved, before, known)
+    for name, now in moved.named_parameters():
+        gone = now - before[name]
+        wanted = torch.full_like(gone, WAY)
+        if name.startswith("heads."):
+            wanted[5] = 1.0
+        assert torch.allclose(gone, wanted, atol=1e-5), name
 
 
 def test_an_encoder_without_heads_is_refused(base: Base, three: Taxonomy) -> None:
