@@ -3,8 +3,10 @@
     python experiments/few.py experiments/finance.yaml --datasets ../shared/datasets --sizes 8 32 128 --draws 2
 
 So many rows a label are drawn from the recipe's training and calibration rows. Ours divides them as `jianwei train`
-does and runs as it comes: probe, fine-tuning, n-grams. The SVM takes all of them. Plain fine-tuning: a new linear
-layer, 5e-5 for all weights, as many steps as ours. Macro-F1 of the first head on the test rows, in fp32.
+does and runs as it comes: contrast or fine-tuning, as it chooses, and n-grams; the recipe's epochs, which are for all
+its rows, are left to it too. Frozen is a probe on the encoder as it was, and n-grams. The SVM takes all of the rows.
+Plain fine-tuning: a new linear layer, 5e-5 for all weights, as many steps as training takes when it fine-tunes.
+Macro-F1 of the first head on the test rows, in fp32.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from training.recipe import Fit, Recipe
 from training.sources import Example, read_sources
 from training.splits import Parts, split
 
-WAYS = ("ours", "ours without fine-tuning", "plain fine-tuning", "SVM")
+WAYS = ("ours", "frozen", "plain fine-tuning", "SVM")
 PLAIN = {"learning_rate": 5e-5, "head_learning_rate": 5e-5, "layer_decay": 1.0}
 
 
@@ -56,9 +58,8 @@ def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, way: str
     short, long = both_ends(tokens), both_ends(SERVED_TOKENS)
     train, calibration = (encode(rows, base, taxonomy, short) for rows in (parts.train, parts.calibration))
     pad = base.tokenizer.token_to_id("[PAD]") or 0
-    if way == "plain":
-        fit = fit.model_copy(update=PLAIN)
-    if way == "probe":
+    fit = fit.model_copy(update={"epochs": None} | (PLAIN if way == "plain" else {}))
+    if way == "frozen":
         probe(model, taxonomy, train, fit, pad)
     else:
         fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=way == "plain")
@@ -66,11 +67,12 @@ def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, way: str
     logits = predict_logits(model, test, fit, pad).clone()
     if way != "plain":
         admissible = np.stack([row.admissible.numpy() for row in train])
-        ngrams = fit_ngrams(taxonomy, [row.ids for row in train], admissible)
+        ngrams = fit_ngrams(taxonomy, [row.ids for row in encode(parts.train, base, taxonomy, long)], admissible)
         (name, head) = next(iter(taxonomy.heads.items()))
         seen = predict_logits(model, calibration, fit, pad).numpy()[:, : head.size]
         truth = np.stack([row.admissible.numpy() for row in calibration])[:, : head.size].argmax(axis=1)
-        weight = fit_blend(seen, ngrams.logits([row.ids for row in calibration])[name], truth)
+        heard = ngrams.logits([row.ids for row in encode(parts.calibration, base, taxonomy, long)])[name]
+        weight = fit_blend(seen, heard, truth)
         logits[:, : head.size] += weight * torch.from_numpy(ngrams.logits([row.ids for row in test])[name])
     return next(iter(macro_f1(taxonomy, logits, test).values()))
 
@@ -94,7 +96,7 @@ def main() -> None:
             bare = [replace(one, split=None) for one in rows]
             divided = split(bare, recipe.split.model_copy(update={"test": 0.0}))
             parts = Parts(divided.train, divided.calibration, whole.test, divided.groups, 0)
-            scores = [learned(parts, taxonomy, recipe.fit, recipe.base, way) for way in ("ours", "probe", "plain")]
+            scores = [learned(parts, taxonomy, recipe.fit, recipe.base, way) for way in ("ours", "frozen", "plain")]
             scores.append(baseline(taxonomy, rows, whole.test)[head]["macro_f1"])
             found[size].append(scores)
             said = ", ".join(f"{way} {score:.3f}" for way, score in zip(WAYS, scores, strict=True))

@@ -1,8 +1,13 @@
-"""Fitting the weights: a probe, then fine-tuning from it; the best epoch on calibration data is kept."""
+"""Fitting the weights, by how many rows there are.
+
+With few rows a label the encoder is bent by contrast and a probe reads it. With more a probe is where fine-tuning
+starts, of which the best epoch on calibration data is kept.
+"""
 
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -17,10 +22,15 @@ from torch import Tensor
 from complaints.errors import InvalidInput
 from complaints.taxonomy import Taxonomy
 from training.batches import Encoded, batches, collate, halves
+from training.contrast import contrast, rows_a_label
 from training.model import Base, TriageModel, losses
 from training.probe import probe
 from training.recipe import Fit
 
+log = logging.getLogger(__name__)
+
+# Below so many rows a label, contrast and a probe are better than fine-tuning (experiments/LOG.md).
+FEW = 64
 # With few rows an epoch is a handful of steps, in which an encoder learns nothing.
 FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 3, 40, 500
 # On fewer calibration rows the best epoch is a matter of luck: the last one, with the lowest rate, stands.
@@ -56,8 +66,10 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
 ) -> int:
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
+    With fewer than FEW rows a label it is the probe, after contrast, unless `fit` asks for epochs.
     Best by the mean over heads of macro-F1 on calibration rows, if there are FEWEST_TO_CHOOSE. `log_metrics` receives
-    the losses and macro-F1 a head after every epoch; `vary`, where given, says the rows otherwise before each.
+    the rows a label and, after every epoch, the losses and macro-F1 a head; `vary`, where given, says the rows
+    otherwise before each.
     A `warm` model goes on from the heads that it has, and its last epoch stands: calibration rows say nothing of what
     it is to learn from the newest ones. Raises InvalidInput where no calibration row has a leaf's label.
     """
@@ -65,11 +77,17 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
         raise InvalidInput("no calibration row carries a leaf's label, by which the best epoch is chosen: add rows")
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     pad = base.tokenizer.token_to_id("[PAD]") or 0
+    rows = rows_a_label(taxonomy, train)
+    few = rows < FEW and not warm
+    if few:
+        log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning unless epochs are asked for", rows)
+        contrast(model, taxonomy, train, fit.seed, pad)
     if not warm:
         probe(model, taxonomy, train, fit, pad)
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
     steps = sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311
-    epochs = fit.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps)))
+    usual = 0 if few else max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps)))
+    epochs = usual if fit.epochs is None else fit.epochs
     patience = fit.patience or epochs
     planned = epochs * steps
     rise = max(1, int(fit.warmup * planned))
@@ -78,7 +96,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     )
     chooses = len(calibration) >= FEWEST_TO_CHOOSE and not warm
     scores = macro_f1(taxonomy, predict_logits(model, calibration, fit, pad), calibration)
-    log_metrics({f"calibration_macro_f1/{head}": score for head, score in scores.items()}, 0)
+    log_metrics({"rows_a_label": rows} | {f"calibration_macro_f1/{head}": one for head, one in scores.items()}, 0)
     best, best_epoch, kept = float(np.mean(list(scores.values()))), 0, copy.deepcopy(model.state_dict())
     columns = (
         TextColumn("{task.description}"),

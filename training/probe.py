@@ -1,4 +1,4 @@
-"""A start for the heads: logistic regressions on what the untrained encoder says.
+"""A start for the heads: logistic regressions on what the encoder says before it is fine-tuned.
 
 With few rows that is most of what can be learned; with many, fine-tuning starts from heads that already point the
 right way and bends the encoder less (Kumar et al. 2022, Fine-tuning can distort pretrained features).
@@ -20,7 +20,7 @@ from training.recipe import Fit
 
 # More rows do not move the regressions enough to be worth their time.
 MOST_ROWS = 6_000
-C = 10.0
+C = 3.0
 # Where a label has no row, its logit starts this far below the least likely one that has.
 UNSEEN = 3.0
 
@@ -38,7 +38,7 @@ def pooled_states(model: TriageModel, rows: Sequence[Encoded], fit: Fit, pad: in
 
 
 def probe(model: TriageModel, taxonomy: Taxonomy, train: Sequence[Encoded], fit: Fit, pad: int) -> None:
-    """Set the heads of an untrained `model` to logistic regressions on at most MOST_ROWS of `train`.
+    """Set the heads of a `model` that is not fine-tuned to logistic regressions on at most MOST_ROWS of `train`.
 
     Rows known by a parent alone teach nothing here; a head of which fewer than two labels occur is left as it is.
     """

@@ -113,7 +113,7 @@ def test_fit_keeps_the_best_epoch_and_logs_each(
     best = fit_model(model, base, three, rows, rows, fit, lambda values, epoch: logged.append((values, epoch)))
     scores = [values["calibration_macro_f1/topic"] for values, _ in logged]
     assert [epoch for _, epoch in logged] == list(range(len(logged)))
-    assert logged[0][0].keys() == {"calibration_macro_f1/topic"}
+    assert logged[0][0].keys() == {"rows_a_label", "calibration_macro_f1/topic"}
     assert all(values.keys() == {"loss/topic", "calibration_macro_f1/topic"} for values, _ in logged[1:])
     assert best == scores.index(max(scores))
     assert len(logged) == 1 + min(40, best + 10)  # patience

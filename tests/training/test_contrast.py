@@ -1,0 +1,159 @@
+"""With few rows the encoder is bent so that texts of a label lie together, for every head, and nothing else happens."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from complaints.bundle import Length
+from complaints.taxonomy import Taxonomy
+from training.batches import Encoded, encode
+from training.contrast import LABELS, ROWS, _batch, contrast, rows_a_label, together
+from training.fit import fit_model, macro_f1, predict_logits
+from training.model import Base, TriageModel, load_base, targets
+from training.probe import pooled_states
+from training.recipe import Fit
+from training.sources import Example
+
+Make = Callable[..., Example]
+NAMES = {"质量": "goods", "物流": "parcel", "退款": "money"}
+MOODS = {"愤怒": "angry", "平静": "calm"}
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.batches.HALVES", ())
+
+
+@pytest.fixture
+def fresh(tiny_encoder: Path, three: Taxonomy) -> tuple[Base, TriageModel]:
+    torch.manual_seed(1)
+    base = load_base(str(tiny_encoder), tiny_encoder)
+    return base, TriageModel(base.encoder, base.hidden, three, 0.0)
+
+
+@pytest.fixture
+def rows(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, example: Make, labelled_rows: list[dict[str, str]]
+) -> list[Encoded]:
+    examples = [example(r["内容"], {"topic": NAMES[r["主题"]], "mood": MOODS[r["情绪"]]}) for r in labelled_rows]
+    return encode(examples, fresh[0], three, Length(max_tokens=64, tail=16))
+
+
+def bare(three: Taxonomy, *labels: dict[str, str]) -> list[Encoded]:
+    return [Encoded([3, 8 + i, 9, 4], targets(three, one)) for i, one in enumerate(labels)]
+
+
+def apart(states: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cosine between texts of a label, less that between texts of two."""
+    unit = states - states.mean(axis=0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    alike, cosine = labels[:, None] == labels, unit @ unit.T
+    return float(cosine[alike].mean() - cosine[~alike].mean())
+
+
+def test_rows_a_label_are_an_average_over_the_labels_that_occur_of_all_heads(three: Taxonomy) -> None:
+    topics = [{"topic": "goods"}] * 5 + [{"topic": "money"}] * 3
+    assert rows_a_label(three, bare(three, *topics)) == 4
+    moods = [{"mood": "calm"}, {"mood": "angry"}, {"area": "home"}, {"area": "shop"}]  # areas by the parent alone
+    assert rows_a_label(three, bare(three, *topics, *moods)) == 2.5
+    assert rows_a_label(three, bare(three, *moods)) == 1
+    assert rows_a_label(three, bare(three, {"topic": "goods"}, {"topic": "goods"})) == 0
+
+
+def test_what_is_alike_and_near_costs_less_than_what_is_alike_and_far() -> None:
+    states = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    near, far = (together(states, torch.tensor(labels)) for labels in ([0, 0, 1, 1], [0, 1, 0, 1]))
+    assert near < 0.1
+    assert far > 5
+    alone = together(states, torch.tensor([0, 0, 1, 2]))  # rows without one of their label only stand apart
+    assert 0 < alone < 0.1
+
+
+def test_a_batch_has_several_rows_of_several_labels() -> None:
+    draw = random.Random(1)
+    groups = [[10 * label + i for i in range(1 + label % 4)] for label in range(20)]
+    for _ in range(50):
+        batch = _batch(groups, draw)
+        labels = [label for _, label in batch]
+        assert len(set(labels)) == LABELS
+        assert len(batch) <= ROWS
+        assert len({i for i, _ in batch}) == len(batch)
+        assert all(i in groups[label] for i, label in batch)
+        assert len(batch) > len(set(labels))  # something to bring together
+    lonely = [[i] for i in range(30)] + [[30, 31]]
+    assert all(len(_batch(lonely, draw)) > LABELS for _ in range(50))
+
+
+def test_texts_of_a_label_come_together_for_every_head_and_the_heads_stay(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.contrast.RATE", 1e-3)  # the encoder of the tests is small and knows nothing
+    model = fresh[1]
+    heads = {name: value.clone() for name, value in model.state_dict().items() if not name.startswith("encoder.")}
+    truth = torch.stack([row.admissible for row in rows]).int()
+    topics, moods = truth[:, :3].argmax(dim=1).numpy(), truth[:, 8:].argmax(dim=1).numpy()
+    before = pooled_states(model, rows, Fit(), 0)
+    contrast(model, three, rows[:60], 1, 0)
+    after = pooled_states(model, rows, Fit(), 0)
+    for labels in (topics, moods):
+        assert apart(after[60:], labels[60:]) > apart(before[60:], labels[60:]) + 0.2
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in heads.items())
+    assert not model.training
+
+
+def test_one_row_a_label_changes_nothing(fresh: tuple[Base, TriageModel], three: Taxonomy) -> None:
+    model = fresh[1]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    contrast(model, three, bare(three, {"topic": "goods"}, {"topic": "money"}, {"area": "home"}), 1, 0)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_training_chooses_by_rows_a_label_and_says_so(
+    fresh: tuple[Base, TriageModel],
+    three: Taxonomy,
+    rows: list[Encoded],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    few: bool,
+) -> None:
+    base, model = fresh
+    bent: list[int] = []
+    monkeypatch.setattr("training.fit.contrast", lambda _model, _taxonomy, train, *_: bent.append(len(train)))
+    monkeypatch.setattr("training.fit.FEW", 25 if few else 24)  # 60 rows of two moods and three topics
+    logged: list[tuple[dict[str, float], int]] = []
+    with caplog.at_level(logging.INFO):
+        best = fit_model(
+            model, base, three, rows[:60], rows[60:80], Fit(), lambda values, epoch: logged.append((values, epoch))
+        )
+    assert (best == 0, len(logged) == 1, bent == [60]) == (few, few, few)
+    assert ("few rows a label (24)" in caplog.text) == few
+    assert logged[0][0]["rows_a_label"] == 24
+
+
+def test_few_rows_are_fine_tuned_where_epochs_are_asked_for_and_a_warm_start_is_never_bent(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, model = fresh
+    bent: list[int] = []
+    monkeypatch.setattr("training.fit.contrast", lambda _model, _taxonomy, train, *_: bent.append(len(train)))
+    assert fit_model(model, base, three, rows[:30], rows[60:80], Fit(epochs=2), lambda *_: None) == 2
+    assert bent == [30]
+    assert fit_model(model, base, three, rows[:30], rows[60:80], Fit(), lambda *_: None, warm=True) > 0
+    assert bent == [30]
+
+
+def test_few_rows_are_learned(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.contrast.RATE", 1e-3)
+    base, model = fresh
+    fit_model(model, base, three, rows[:24], rows[24:48], Fit(), lambda *_: None)
+    assert macro_f1(three, predict_logits(model, rows[48:], Fit(), 0), rows[48:])["topic"] > 0.9
