@@ -29,9 +29,16 @@ LABELS, ROWS, TOKENS = 8, 16, 128
 
 
 def rows_a_label(taxonomy: Taxonomy, rows: Sequence[Encoded]) -> float:
-    """How often a label occurs, on average over the labels of all heads that do; 0 where no head has two."""
-    labels = [label for head in by_label(taxonomy, rows) for label in head]
-    return sum(map(len, labels)) / len(labels) if labels else 0.0
+    """Rows that say something of a head for each label that occurs, over all heads together.
+
+    0 where rows speak of a head, but of fewer than two of its leaves: no probe can set it, however few they are.
+    """
+    admissible = torch.stack([row.admissible for row in rows])
+    said = [int(part.any(dim=1).sum()) for part in admissible.split(list(taxonomy.sizes.values()), dim=1)]
+    found = by_label(taxonomy, rows)
+    if len(found) < sum(count > 0 for count in said):
+        return 0.0
+    return sum(said) / max(1, sum(map(len, found)))
 
 
 def by_label(taxonomy: Taxonomy, rows: Sequence[Encoded]) -> list[list[list[int]]]:

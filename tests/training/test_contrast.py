@@ -60,11 +60,28 @@ def apart(states: np.ndarray, labels: np.ndarray) -> float:
 
 def test_rows_a_label_are_an_average_over_the_labels_that_occur_of_all_heads(three: Taxonomy) -> None:
     topics = [{"topic": "goods"}] * 5 + [{"topic": "money"}] * 3
+    moods = [{"mood": "calm"}, {"mood": "angry"}]
+    areas = [{"area": "shop.online"}, {"area": "home.door"}, {"area": "home"}, {"area": "home"}]
     assert rows_a_label(three, bare(three, *topics)) == 4
-    moods = [{"mood": "calm"}, {"mood": "angry"}, {"area": "home"}, {"area": "shop"}]  # areas by the parent alone
     assert rows_a_label(three, bare(three, *topics, *moods)) == 2.5
-    assert rows_a_label(three, bare(three, *moods)) == 1
-    assert rows_a_label(three, bare(three, {"topic": "goods"}, {"topic": "goods"})) == 0
+    assert rows_a_label(three, bare(three, *areas)) == 2  # a row known by a parent says something too
+    assert rows_a_label(three, bare(three, *moods, {})) == 1
+
+
+def test_rows_are_not_called_few_where_a_probe_cannot_set_a_head(three: Taxonomy) -> None:
+    topics = [{"topic": "goods"}, {"topic": "money"}]
+    assert rows_a_label(three, bare(three, *topics, {"mood": "calm"})) == 0
+    assert rows_a_label(three, bare(three, *topics, {"area": "home"}, {"area": "shop"})) == 0
+    assert rows_a_label(three, bare(three, {})) == 0
+
+
+def test_a_head_known_by_parents_alone_is_fine_tuned(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], example: Make
+) -> None:
+    base, model = fresh
+    texts = [("快递没动静", {"area": "home"}), ("退款弄错了", {"area": "shop"})]
+    more = encode([example(*one) for one in texts], base, three, Length(max_tokens=64, tail=16))
+    assert fit_model(model, base, three, rows[:30] + more, rows[60:80], Fit(), lambda *_: None) > 0
 
 
 def test_what_is_alike_and_near_costs_less_than_what_is_alike_and_far() -> None:
