@@ -74,6 +74,17 @@ def test_one_worse_class_is_refused_with_its_name_and_numbers(three: Taxonomy) -
     assert chinese == "topic 的“退款”（money）：召回率从 0.900 降到 0.400（固定测试集 40 条），不低于 0.850 才能通过"
 
 
+def test_what_says_one_thing_of_everything_has_no_recall_to_keep_on_rows_that_people_chose(three: Taxonomy) -> None:
+    head = three.heads["topic"]
+    truth = ["goods"] * 60 + ["parcel"] * 100
+    old, new = ["goods"] * 160, ["goods"] * 45 + ["parcel"] * 15 + ["parcel"] * 90 + ["goods"] * 10
+    found = compare_head(head, result(head, truth, new), result(head, truth, old), 0.95)
+    assert judge({"newest": {"topic": found}}, 1.0, 1.0, Gate()).passed
+    assert [one.what for one in judge({"test": {"topic": found}}, 1.0, 1.0, Gate()).reasons] == ["recall"]
+    worse = {"topic": change(three, BEFORE, BEFORE | {"money": (40, 16)})}
+    assert [one.what for one in judge({"newest": worse}, 1.0, 1.0, Gate(head_margin=0.5)).reasons] == ["f1"]
+
+
 def test_a_class_of_few_rows_is_not_judged_nor_is_what_may_be_luck(three: Taxonomy) -> None:
     few = {"goods": (200, 180), "money": (19, 17)}
     assert judge({"test": {"topic": change(three, few, few | {"money": (19, 6)})}}, 1, 1, Gate(head_margin=0.5)).passed
