@@ -34,8 +34,8 @@ def story(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "STREAM": 60,
         "KNOWN": 120,
         "TEST": 60,
-        "ARRIVALS": 40,
-        "REVIEWS": 10,
+        "ARRIVALS": 10,
+        "REVIEWS": 5,
         "DAYS_A_WEEK": 3,
     }.items():
         monkeypatch.setattr(module, name, value)
@@ -55,7 +55,7 @@ def test_it_is_told_to_its_end(story: ModuleType, tmp_path: Path, monkeypatch: p
     assert found["recipe"] == "consumer-written"
     for order in ("queue", "random"):
         points = [one for one in found["points"] if one["order"] == order]
-        assert [one["labels"] for one in points] == [0, 30, 60]
+        assert [one["labels"] for one in points] == [0, 15, 30]
         assert all(0 <= score <= 1 for one in points for score in one["macro_f1"].values())
         assert all(one["promoted"] or one["reasons"] for one in points)
     assert (out / "story.png").stat().st_size > 1000
@@ -67,7 +67,7 @@ def test_it_is_told_to_its_end(story: ModuleType, tmp_path: Path, monkeypatch: p
 
 
 def test_no_text_of_the_stream_or_the_test_is_known_at_the_start(story: ModuleType, tmp_path: Path) -> None:
-    _, world = story.read_world(tmp_path / "nowhere")
+    _, world = story.read_world(tmp_path / "nowhere", 1)
     known = {whole(one.complaint) for one in (*world.known.train, *world.known.calibration, *world.known.test)}
     new = [world.examples[i] for i in (*world.stream, *world.test)]
     assert not known & {whole(one.complaint) for one in new}
@@ -83,6 +83,11 @@ def test_the_curves_meet_where_they_do(story: ModuleType) -> None:
         for seed in (0, 2)
     ]
     assert story.mean_curve(points, "queue", "a") == pytest.approx({0: 0.11, 500: 0.51, 1000: 0.71})
+    assert {n: pytest.approx(ahead) for n, ahead in story.leads(points, "a").items()} == {
+        0: [0, 0],
+        500: [0.2, 0.2],
+        1000: [0.2, 0.2],
+    }
     assert "random ends at 0.5100; the queue's order reaches it with 500 labels, 50% of 1000" in story.summary(
         points, ["a"]
     )
