@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # Below so many rows a label, contrast and a probe are better than fine-tuning (experiments/LOG.md).
 FEW = 64
+# Nor are so many rows few, however many labels share them: there is enough to fine-tune on.
+MANY = 1_000
 # With few rows an epoch is a handful of steps, in which an encoder learns nothing.
 FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 3, 40, 500
 # On fewer calibration rows the best epoch is a matter of luck: the last one, with the lowest rate, stands.
@@ -66,8 +68,8 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
 ) -> int:
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
-    With fewer than FEW rows a label it is the probe, after contrast, unless `fit` asks for epochs; so it is not where
-    a head is known by parents alone, which a probe cannot read.
+    With fewer than FEW rows a label, and MANY in all, it is the probe, after contrast, unless `fit` asks for epochs; so
+    it is not where a head is known by parents alone, which a probe cannot read.
     Best by the mean over heads of macro-F1 on calibration rows, if there are FEWEST_TO_CHOOSE. `log_metrics` receives
     the rows a label and, after every epoch, the losses and macro-F1 a head; `vary`, where given, says the rows
     otherwise before each.
@@ -79,7 +81,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     rows = rows_a_label(taxonomy, train)
-    few = 0 < rows < FEW and not warm
+    few = 0 < rows < FEW and len(train) < MANY and not warm
     if few:
         log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning unless epochs are asked for", rows)
         contrast(model, taxonomy, train, fit.seed, pad)

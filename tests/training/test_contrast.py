@@ -167,6 +167,18 @@ def test_few_rows_are_fine_tuned_where_epochs_are_asked_for_and_a_warm_start_is_
     assert bent == [30]
 
 
+def test_many_rows_are_fine_tuned_however_many_labels_share_them(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.fit.contrast", lambda *_: pytest.fail("bent"))
+    monkeypatch.setattr("training.fit.MANY", 60)
+    monkeypatch.setattr("training.fit.FEWEST_STEPS", 1)
+    base, model = fresh
+    logged: list[int] = []
+    fit_model(model, base, three, rows[:60], rows[60:80], Fit(), lambda _, epoch: logged.append(epoch))
+    assert max(logged) == 3
+
+
 def test_few_rows_are_learned(
     fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
