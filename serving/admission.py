@@ -10,6 +10,8 @@ from complaints.errors import Overloaded
 
 # Seconds between two answers under load, until it has been seen.
 GUESSED = 0.02
+# Of the time that a caller gives: the pace is a mean, and the next answers may be slower.
+SURE = 0.75
 # What the last answer counts in the mean; the last twenty or so make it up.
 _LATELY = 0.05
 
@@ -25,11 +27,11 @@ class Admission:
 
     @contextmanager
     def enter(self, within: float) -> Iterator[None]:
-        """Be inside for the length of a request; raises Overloaded where that will surely take over `within` seconds.
+        """Be inside for the length of a request; raises Overloaded where that would likely take over `within` seconds.
 
-        It will where those who are inside already take so long, at the pace of the last answers.
+        It would where those who are inside already take SURE of it, at the pace of the last answers.
         """
-        if self._inside * self._pace > within:
+        if self._inside * self._pace > SURE * within:
             raise Overloaded(f"{self._inside} complaints are waiting already: try again in a moment")
         if not self._inside:
             self._last = self._clock()

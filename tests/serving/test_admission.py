@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from complaints.errors import Overloaded
-from serving.admission import GUESSED, Admission
+from serving.admission import GUESSED, SURE, Admission
 
 
 class Clock:
@@ -34,24 +34,24 @@ def test_those_inside_and_the_pace_of_answers_decide() -> None:
     served(admission, clock, 200, 0.1)
     with ExitStack() as inside:
         for _ in range(10):
-            inside.enter_context(admission.enter(1.05))
-        inside.enter_context(admission.enter(1.05))  # ten before it: about a second
-        with pytest.raises(Overloaded, match="11 complaints"), admission.enter(1.05):
+            inside.enter_context(admission.enter(1.05 / SURE))
+        inside.enter_context(admission.enter(1.05 / SURE))  # ten before it: about a second
+        with pytest.raises(Overloaded, match="11 complaints"), admission.enter(1.05 / SURE):
             pass
         with admission.enter(2.0):  # who has more patience
             pass
     served(admission, clock, 200, 0.001)
     with ExitStack() as inside:
         for _ in range(500):
-            inside.enter_context(admission.enter(1.05))
+            inside.enter_context(admission.enter(1.05 / SURE))
 
 
 def test_a_first_crowd_is_let_in_by_guess() -> None:
     admission = Admission(Clock())
     with ExitStack() as inside:
         for _ in range(51):
-            inside.enter_context(admission.enter(50 * GUESSED))
-        with pytest.raises(Overloaded), admission.enter(50 * GUESSED):
+            inside.enter_context(admission.enter(50 * GUESSED / SURE))
+        with pytest.raises(Overloaded), admission.enter(50 * GUESSED / SURE):
             pass
 
 
@@ -62,7 +62,7 @@ def test_an_hour_without_callers_is_no_slow_answer() -> None:
         served(admission, clock, 1, 0.01)
     with ExitStack() as inside:
         for _ in range(90):
-            inside.enter_context(admission.enter(1.0))
+            inside.enter_context(admission.enter(1.0 / SURE))
 
 
 def test_who_fails_leaves_too() -> None:
