@@ -36,7 +36,7 @@ from training.calibrate import calibrate_head
 from training.model import targets
 from training.ngrams import fit_ngrams
 from training.recipe import Recipe
-from training.sources import Example, read_sources
+from training.sources import Example, leaves, read_sources
 from training.splits import Parts, split
 
 RECIPE = Path(__file__).parent / "consumer.yaml"
@@ -116,8 +116,7 @@ def curves(
     """Head -> (N,) error among the surest 1, 2, … N answers (leaves; parents under HEAD/parents)."""
     found = {}
     for name, head in bundle.taxonomy.heads.items():
-        known = [i for i, e in enumerate(examples) if e.labels.get(name) in head.ids]
-        truth = np.array([head.ids.index(examples[i].labels[name]) for i in known])
+        known, truth = leaves(examples, name, head)
         leaf = probabilities(logits[name][known], calibration.heads[name])
         asked = {name: (leaf, truth)}
         if head.parents:

@@ -29,7 +29,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from complaints.concentration import fingerprint
 from complaints.decision import Calibration, decide, probabilities
-from complaints.encoder import Encoded
+from complaints.encoder import Encoded, Logits
 from complaints.predictor import Reading, assess_reading, whole
 from complaints.priority import Waiting, expected_cost, queue_order
 from complaints.records import Complaint, Context, Correction, HeadPrediction
@@ -53,7 +53,7 @@ from complaints.text import clean
 from jianwei.default_model import packaged_base
 from training.batches import Encoded as Tokens
 from training.batches import both_ends, encode
-from training.blend import fit_blend
+from training.blend import weigh_beside
 from training.calibrate import calibrate_head
 from training.compare import compare
 from training.corrections import mix, settle
@@ -64,7 +64,7 @@ from training.model import Base, TriageModel, load_base, targets
 from training.ngrams import fit_ngrams
 from training.probe import pooled_states, probe
 from training.recipe import Recipe
-from training.sources import Example, read_sources
+from training.sources import Example, leaves, read_sources
 from training.splits import Parts, near_duplicate_groups
 
 HERE = Path(__file__).parent
@@ -188,15 +188,16 @@ class Reader:
             np.stack([row.admissible.numpy() for row in rows]),
         )
         said = ngrams.logits(world.ids)
-        self.logits = ngrams.by_head(predict_logits(model, every, fit, 0).numpy())
+        alone = ngrams.by_head(predict_logits(model, every, fit, 0).numpy())
         places = [world.place[whole(one.complaint)] for one in world.known.calibration]
+        shown = [world.examples[i] for i in places]
+        weighed = weigh_beside(self.taxonomy, _at(alone, places), ngrams, _at(said, places), shown)
+        added = weighed.by_head(weighed.blended(said))
+        self.logits = {name: values + added[name] for name, values in alone.items()}
         heads = {}
         for name, head in self.taxonomy.heads.items():
-            truth = np.array([head.ids.index(world.examples[i].labels[name]) for i in places], dtype=np.int64)
-            ordinal = head.kind == "ordinal"
-            weight = fit_blend(self.logits[name][places], said[name][places], truth, ordinal=ordinal)
-            self.logits[name] = self.logits[name] + np.float32(weight) * said[name]
-            heads[name] = calibrate_head(head, self.logits[name][places], truth, world.recipe.promise)
+            known, truth = leaves(shown, name, head)
+            heads[name] = calibrate_head(head, self.logits[name][places][known], truth, world.recipe.promise)
         self.calibration = Calibration(heads=heads)
 
     def decided(self, places: Sequence[int]) -> list[dict[str, HeadPrediction]]:
@@ -237,6 +238,11 @@ class Reader:
         """Head -> macro-F1 on texts."""
         results = evaluate(self, [self.world.examples[i] for i in places], quiet=True)  # type: ignore[arg-type]
         return {name: one.metrics(self.taxonomy.heads[name])["macro_f1"] for name, one in results.items()}
+
+
+def _at(logits: Mapping[str, Logits], places: Sequence[int]) -> dict[str, Logits]:
+    """Head -> its logits of some texts."""
+    return {name: values[places] for name, values in logits.items()}
 
 
 def _row(world: World, example: Example) -> SimpleNamespace:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from complaints.decision import softmax
-from complaints.encoder import Encoded, Logits
+from complaints.encoder import Logits
 from complaints.ngrams import NGrams
 from complaints.taxonomy import Taxonomy
 from training.calibrate import Labels, fit_temperature
@@ -25,13 +25,17 @@ FEWEST, USUAL = 100, 8.0
 
 
 def weigh_beside(
-    taxonomy: Taxonomy, encoder: Encoded, ngrams: NGrams, said: Mapping[str, Logits], examples: Sequence[Example]
+    taxonomy: Taxonomy,
+    encoder: Mapping[str, Logits],
+    ngrams: NGrams,
+    said: Mapping[str, Logits],
+    examples: Sequence[Example],
 ) -> NGrams:
-    """`ngrams` with the weights that suit what `encoder` and they (`said`, head -> (N, K)) answer to N `examples`."""
+    """`ngrams` with the weights that suit N `examples`; `encoder` and `said` are the logits of both, head -> (N, K)."""
     blend = []
     for name, head in taxonomy.heads.items():
         known, truth = leaves(examples, name, head)
-        blend.append(fit_blend(encoder.logits[name][known], said[name][known], truth, ordinal=head.kind == "ordinal"))
+        blend.append(fit_blend(encoder[name][known], said[name][known], truth, ordinal=head.kind == "ordinal"))
     log.info("n-grams count %s", " ".join(f"{head} {w:g}" for head, w in zip(taxonomy.heads, blend, strict=True)))
     return replace(ngrams, blend=np.array(blend, dtype=np.float32))
 

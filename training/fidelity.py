@@ -122,7 +122,7 @@ def write_faithful(
             return found
 
         exact = answers("fp32", [texts[i] for i in some])
-        weighed = weigh_beside(taxonomy, exact, ngrams, _rows(said, some), sample)
+        weighed = weigh_beside(taxonomy, exact.logits, ngrams, _rows(said, some), sample)
         added = weighed.by_head(weighed.blended(said))
         exact = _sum(exact, _rows(added, some))
         for form in FORMS:

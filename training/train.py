@@ -189,7 +189,7 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
 
     best = fit_model(model, base, taxonomy, read[0], read[1], fit, mlflow.log_metrics, vary, warm=warm)
     if known is not None:
-        part_way(model, before, known)
+        part_way(model, taxonomy, before, known)
     return best
 
 

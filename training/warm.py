@@ -64,12 +64,17 @@ def inherit(model: TriageModel, base: Base, taxonomy: Taxonomy) -> Tensor:
     return found
 
 
-def part_way(model: TriageModel, before: Mapping[str, Tensor], known: Tensor) -> None:
-    """Take weights back to WAY of what was learned since `before`; outputs that were not `known` stay as learned."""
+def part_way(model: TriageModel, taxonomy: Taxonomy, before: Mapping[str, Tensor], known: Tensor) -> None:
+    """Take weights back to WAY of what was learned since `before`; outputs that were not `known` stay as learned.
+
+    So do the looks of a head of which no output was.
+    """
+    heads = torch.stack([part.any() for part in known.split(list(taxonomy.sizes.values()))])
     with torch.no_grad():
         for name, now in model.state_dict().items():
-            if name.startswith("heads."):
-                now[known] = torch.lerp(before[name][known], now[known], WAY)
+            if name.startswith(("heads.", "looks.")):
+                old = known if name.startswith("heads.") else heads
+                now[old] = torch.lerp(before[name][old], now[old], WAY)
             elif now.is_floating_point():
                 now.copy_(torch.lerp(before[name], now, WAY))
 

@@ -159,3 +159,17 @@ def example() -> Callable[..., Example]:
         return Example(Complaint(text=words), {"topic": "goods"} if labels is None else labels, source, split)
 
     return make
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products in fp32, whatever the processor."""
+    monkeypatch.setattr("training.batches.HALVES", ())
+
+
+@pytest.fixture
+def fresh(tiny_encoder: Path, three: Taxonomy) -> tuple[Base, TriageModel]:
+    """A small encoder under heads that have learned nothing."""
+    torch.manual_seed(1)
+    base = load_base(str(tiny_encoder), tiny_encoder)
+    return base, TriageModel(base.encoder, base.hidden, three, 0.0)

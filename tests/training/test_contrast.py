@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from complaints.taxonomy import Taxonomy
 from training.batches import Encoded, encode
 from training.contrast import LABELS, ROWS, _batch, contrast, rows_a_label, together
 from training.fit import fit_model, macro_f1, predict_logits
-from training.model import Base, TriageModel, load_base, targets
+from training.model import Base, TriageModel, targets
 from training.probe import pooled_states
 from training.recipe import Fit
 from training.sources import Example
@@ -26,16 +25,7 @@ NAMES = {"质量": "goods", "物流": "parcel", "退款": "money"}
 MOODS = {"愤怒": "angry", "平静": "calm"}
 
 
-@pytest.fixture(autouse=True)
-def whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.batches.HALVES", ())
-
-
-@pytest.fixture
-def fresh(tiny_encoder: Path, three: Taxonomy) -> tuple[Base, TriageModel]:
-    torch.manual_seed(1)
-    base = load_base(str(tiny_encoder), tiny_encoder)
-    return base, TriageModel(base.encoder, base.hidden, three, 0.0)
+pytestmark = pytest.mark.usefixtures("whole")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from complaints.taxonomy import Taxonomy
 from training import fidelity
 from training.batches import read_text
 from training.export import FORMS, trace
-from training.fidelity import Fidelity, compare, write_faithful
+from training.fidelity import Fidelity, Written, compare, write_faithful
 from training.model import Base, TriageModel, targets
 from training.ngrams import fit_ngrams
 from training.recipe import Promise
@@ -99,13 +100,18 @@ def ngrams(base: Base, bundle: Bundle, examples: list[Example]) -> NGrams:
     )
 
 
-@pytest.mark.usefixtures("untraced")
+@pytest.fixture
+def write(
+    base: Base, bundle: Bundle, examples: list[Example], ngrams: NGrams, tmp_path: Path, untraced: None
+) -> Callable[[], Written]:
+    """Write the graph to `graph.onnx` of the test's folder."""
+    path = tmp_path / "graph.onnx"
+    return lambda: write_faithful(None, path, base, Promise(), bundle.taxonomy, bundle.manifest, examples, ngrams)
+
+
 @pytest.mark.parametrize("worse", range(len(FORMS)))
 def test_a_graph_that_costs_too_much_is_not_written(
-    base: Base,
-    bundle: Bundle,
-    examples: list[Example],
-    ngrams: NGrams,
+    write: Callable[[], Written],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -115,21 +121,19 @@ def test_a_graph_that_costs_too_much_is_not_written(
         return Fidelity(form, 60, {"topic": 0.0031 if form in FORMS[:worse] else 0.003}, 0.0, 0.5)
 
     monkeypatch.setattr(fidelity, "compare", judged)
-    path = tmp_path / "graph.onnx"
-    found = write_faithful(None, path, base, Promise(), bundle.taxonomy, bundle.manifest, examples, ngrams)
+    found = write()
     assert found.fidelity.form == FORMS[worse]
     assert sum("too much" in record.message for record in caplog.records) == worse
-    kinds = [node.op_type for node in onnx.load(path).graph.node]
+    kinds = [node.op_type for node in onnx.load(tmp_path / "graph.onnx").graph.node]
     assert kinds.count("MatMulInteger") == (12, 8, 4, 0)[worse]
     assert [p.name for p in tmp_path.iterdir()] == ["graph.onnx"]
 
 
-@pytest.mark.usefixtures("untraced")
 def test_what_is_measured_and_calibrated_on_is_what_will_be_served(
     base: Base,
     bundle: Bundle,
     examples: list[Example],
-    ngrams: NGrams,
+    write: Callable[[], Written],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -141,9 +145,7 @@ def test_what_is_measured_and_calibrated_on_is_what_will_be_served(
 
     monkeypatch.setattr(fidelity, "compare", judged)
     monkeypatch.setattr(fidelity, "ROWS", 40)
-    found = write_faithful(
-        None, tmp_path / "graph.onnx", base, Promise(), bundle.taxonomy, bundle.manifest, examples, ngrams
-    )
+    found = write()
     assert found.ngrams.blend.tolist() == [8.0] * len(bundle.taxonomy.heads)  # few rows to choose by
     found.ngrams.save(tmp_path / NGRAMS)
     base.tokenizer.save(str(tmp_path / "tokenizer.json"))

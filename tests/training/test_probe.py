@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from complaints.bundle import Length
 from complaints.taxonomy import Taxonomy
 from training.batches import Encoded, encode
 from training.fit import macro_f1, predict_logits
-from training.model import Base, TriageModel, load_base
+from training.model import Base, TriageModel
 from training.probe import pooled_states, probe
 from training.recipe import Fit
 from training.sources import Example
@@ -22,16 +21,7 @@ NAMES = {"质量": "goods", "物流": "parcel", "退款": "money"}
 TOPIC, AREA, MOOD = slice(0, 3), slice(3, 8), slice(8, 12)
 
 
-@pytest.fixture(autouse=True)
-def whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.batches.HALVES", ())
-
-
-@pytest.fixture
-def fresh(tiny_encoder: Path, three: Taxonomy) -> tuple[Base, TriageModel]:
-    torch.manual_seed(1)
-    base = load_base(str(tiny_encoder), tiny_encoder)
-    return base, TriageModel(base.encoder, base.hidden, three, 0.1)
+pytestmark = pytest.mark.usefixtures("whole")
 
 
 @pytest.fixture

@@ -53,20 +53,22 @@ def test_labels_and_heads_that_are_new(bundle: Bundle, three: Taxonomy, tiny_enc
     assert torch.equal(made.looks.weight[0], base.learned.weights["looks.weight"][2])
 
 
-def test_it_goes_part_of_the_way_and_new_labels_all_of_it(model: TriageModel) -> None:
+def test_it_goes_part_of_the_way_and_new_labels_all_of_it(model: TriageModel, three: Taxonomy) -> None:
     moved = copy.deepcopy(model)
     before = copy.deepcopy(model.state_dict())
     with torch.no_grad():
         for parameter in moved.parameters():
             parameter.add_(1.0)
     known = torch.ones(moved.heads.out_features, dtype=torch.bool)
-    known[5] = False
-    part_way(moved, before, known)
+    known[[5, *range(8, 12)]] = False  # one of the areas, and the whole of moods
+    part_way(moved, three, before, known)
     for name, now in moved.named_parameters():
         gone = now - before[name]
         wanted = torch.full_like(gone, WAY)
         if name.startswith("heads."):
-            wanted[5] = 1.0
+            wanted[5], wanted[8:] = 1.0, 1.0
+        if name.startswith("looks."):
+            wanted[2] = 1.0
         assert torch.allclose(gone, wanted, atol=1e-5), name
 
 
