@@ -22,6 +22,7 @@ from complaints.encoder import Encoded, Encoder
 from complaints.examples import write_examples
 from complaints.ngrams import FILE as NGRAMS
 from complaints.taxonomy import Taxonomy
+from training.augment import again
 from training.batches import both_ends, encode, read_text
 from training.calibrate import calibrate_head
 from training.card import card, notice
@@ -71,6 +72,8 @@ def draft(
         encoder.close()
 
     read = [example for example in parts.train for _ in range(example.repeat)]
+    # Some said otherwise besides, or it holds politeness for a sign of where a text came from.
+    read += [said for _, said in again(read, recipe.fit.augment, random.Random(recipe.fit.seed))]  # noqa: S311
     rows = encode(read, base, taxonomy, manifest.length)
     ngrams = fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
     with tempfile.TemporaryDirectory() as outside:

@@ -10,46 +10,15 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+
+import yaml
 
 from training.changes import mobile, other_date, other_name
 from training.sources import Example
 
-BEFORE = (
-    "您好，",
-    "您好！",
-    "你好，",
-    "你们好，",
-    "客服您好，",
-    "尊敬的领导：",
-    "领导好，",
-    "请问一下，",
-    "麻烦问下，",
-    "我想反映一个问题：",
-    "情况是这样的，",
-    "打扰了，",
-    "亲，",
-    "工作人员您好，",
-    "来电人反映：",
-    "市民反映：",
-    "投诉内容：",
-)
-AFTER = (
-    "谢谢",
-    "谢谢！",
-    "。谢谢。",
-    "，谢谢",
-    "，谢谢您",
-    "。多谢",
-    "，感谢",
-    "，望回复",
-    "。请核实",
-    "，请处理一下",
-    "。盼复",
-    "。麻烦了",
-    "，辛苦了",
-    "。希望给个答复",
-)
 NUMBERS = ("（电话{}）", "，联系电话{}", "。手机{}", "，我的电话是{}", " {}", "，请联系{}")
 WHO = ("本人{}，", "我是{}人，", "我叫{}，", "我今年{}岁，", "本人{}岁，")
 _GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰涛明超霞平刚"
@@ -76,6 +45,32 @@ _PUNCTUATION = re.compile(r"[，。！？、；：,.!?;:~…]+")
 GREETED, CLOSED, NUMBERED, SAID_WHO, UNPUNCTUATED = 0.45, 0.4, 0.25, 0.25, 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Politeness:
+    """Words around a complaint: parts, each with the share of cases (0 to 1) in which it is there.
+
+    `measured` are whole pairs, before and behind a text, to measure with: training never reads them.
+
+    Parts and not whole phrases, for a list of those was learned by heart: its own were steady, while others changed one
+    sentiment in five (experiments/LOG.md).
+    """
+
+    opening: tuple[tuple[tuple[str, ...], float], ...]
+    closing: tuple[tuple[tuple[str, ...], float], ...]
+    measured: tuple[tuple[str, str], ...]
+
+
+@cache
+def politeness() -> Politeness:
+    """What politeness.yaml says."""
+    found = yaml.safe_load(resources.files("training").joinpath("politeness.yaml").read_text(encoding="utf-8"))
+    opening, closing = (
+        tuple((tuple(map(str, part["words"])), part["share"]) for part in found[side])
+        for side in ("opening", "closing")
+    )
+    return Politeness(opening, closing, tuple((before, after) for before, after in found["measured"]))
+
+
 def again(examples: Sequence[Example], share: float, draw: random.Random) -> list[tuple[int, Example]]:
     """A `share` (0 to 1) of the examples, drawn anew, with their places, each said otherwise."""
     chosen = draw.sample(range(len(examples)), round(share * len(examples)))
@@ -95,12 +90,28 @@ def said_again(text: str, draw: random.Random) -> str:
     if draw.random() < SAID_WHO:
         text = _who(draw) + text
     if draw.random() < GREETED:
-        text = draw.choice(BEFORE) + text
+        text = _opening(draw) + text
     if draw.random() < NUMBERED:
         text += draw.choice(NUMBERS).format(mobile(draw))
     if draw.random() < CLOSED:
-        text += draw.choice(AFTER)
+        text += _closing(draw)
     return text
+
+
+def _opening(draw: random.Random) -> str:
+    """Words of politeness that may stand before a complaint."""
+    whom, greeting, *others = _some(politeness().opening, draw)
+    return "".join(part + draw.choice("，，，！。： ~") for part in (whom + greeting, *others) if part)
+
+
+def _closing(draw: random.Random) -> str:
+    """Words of politeness that may stand behind a complaint."""
+    said = "".join(draw.choice("。，，！ ") + part for part in _some(politeness().closing, draw) if part)
+    return said + draw.choice(("", "", "。", "！", "！！", "~", "🙏"))
+
+
+def _some(parts: Sequence[tuple[Sequence[str], float]], draw: random.Random) -> list[str]:
+    return [draw.choice(words) if draw.random() < share else "" for words, share in parts]
 
 
 def _who(draw: random.Random) -> str:

@@ -13,6 +13,7 @@ import opencc
 
 from complaints.predictor import Predictor
 from complaints.records import Complaint
+from training.augment import politeness
 from training.changes import Change, other_date, other_name, other_number, swap
 
 # Texts that are tried; each costs one pass a change.
@@ -42,13 +43,18 @@ def _traditional(text: str, _: random.Random) -> str:
     return opencc.OpenCC("s2t").convert(text)
 
 
+def _polite(text: str, draw: random.Random) -> str:
+    before, after = draw.choice(politeness().measured)
+    return before + text + after
+
+
 CHANGES: dict[str, Change] = {
     "full-width": _full_width,
     "half-width": _half_width,
     "traditional": _traditional,
     "phone number": other_number,
     "polite": lambda text, _: f"您好，{text}。谢谢",
-    "polite, not in training": lambda text, _: f"各位老师上午好，{text}，给您添乱了，祝工作顺利",
+    "polite, not in training": _polite,
     "other names": other_name,
     "other dates": other_date,
     "other cities": swap(CITIES),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 
 from complaints.records import Complaint
-from training.augment import AFTER, BEFORE, again, said_again
-from training.robustness import CHANGES
+from training.augment import again, politeness, said_again
 from training.sources import Example
 
 TEXT = "王先生3月5日在北京京东买的华为手机坏了，客服不理"
@@ -27,8 +27,9 @@ def test_every_kind_of_change_occurs() -> None:
     said = [said_again(TEXT, random.Random(seed)) for seed in range(500)]
     assert any("3月5日" not in text for text in said)
     assert any(not text.startswith("王") and "先生" in text for text in said)
-    assert any(text.startswith(BEFORE) for text in said)
-    assert any(text.endswith(AFTER) for text in said)
+    for side in (politeness().opening, politeness().closing):
+        for words, _ in side:
+            assert any(word in text for word in words for text in said)
     assert any("，" not in text for text in said)
     assert any("电话" in text for text in said)
 
@@ -53,6 +54,7 @@ def test_the_same_draw_says_the_same() -> None:
 
 
 def test_politeness_is_measured_with_words_that_training_has_not_read() -> None:
-    measured = CHANGES["polite, not in training"]("", random.Random(1))
-    taught = {words.strip("，。！：") for words in (*BEFORE, *AFTER)}
-    assert not any(words in measured for words in taught if len(words) > 1)
+    taught = {word for side in (politeness().opening, politeness().closing) for words, _ in side for word in words}
+    known = re.compile("|".join(sorted(map(re.escape, taught), key=len, reverse=True)) + r"|[，。！：~\s]")
+    assert len(politeness().measured) == 40
+    assert sum(len(known.sub("", before + after)) > 3 for before, after in politeness().measured) > 30
