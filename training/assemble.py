@@ -13,22 +13,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Manifest, write_bundle
 from complaints.decision import Calibration
-from complaints.encoder import Encoded, Encoder
+from complaints.encoder import Encoder
 from complaints.examples import write_examples
 from complaints.ngrams import FILE as NGRAMS
 from complaints.taxonomy import Taxonomy
-from training.augment import again
-from training.batches import both_ends, encode, read_text
+from training.batches import both_ends, read_text
+from training.blend import weigh_beside
 from training.calibrate import calibrate_head
 from training.card import card, notice
-from training.fidelity import write_faithful
+from training.crossing import FOLDS, Crossed
+from training.fidelity import Written, write_faithful
 from training.model import Base, TriageModel, save_weights
-from training.ngrams import fit_ngrams
+from training.ngrams import learn_ngrams
 from training.recipe import Recipe
 from training.scope import fit_scope, foreign_texts
 from training.sources import Example, leaves
@@ -50,8 +49,9 @@ def draft(
     taxonomy: Taxonomy,
     manifest: Manifest,
     parts: Parts,
+    crossed: Crossed | None = None,
 ) -> Bundle:
-    """A bundle without test metrics and card, calibrated on what its graph answers.
+    """A bundle without test metrics and card, calibrated on what its graph answers, or on `crossed` where rows are few.
 
     Its manifest says what the graph costs against the fp32 model (fidelity.py).
     """
@@ -64,37 +64,49 @@ def draft(
         shutil.copy(graph, folder / "graph.onnx")
         written.ngrams.save(folder / NGRAMS)
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
-        learned = learn_calibration(encoder, written.answers, recipe, taxonomy, parts)
+        learned = learn_calibration(encoder, written, recipe, taxonomy, parts, crossed)
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
         if shown := [example for example in parts.train if example.show]:
             vectors = encoder.encode([read_text(example) for example in shown]).vectors
             write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
         encoder.close()
 
-    read = [example for example in parts.train for _ in range(example.repeat)]
-    # Some said otherwise besides, or it holds politeness for a sign of where a text came from.
-    read += [said for _, said in again(read, recipe.fit.augment, random.Random(recipe.fit.seed))]  # noqa: S311
-    rows = encode(read, base, taxonomy, manifest.length)
-    ngrams = fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
+    read = parts.train if crossed is None else [*parts.train, *parts.calibration]
+    ngrams = learn_ngrams(read, base, taxonomy, manifest.length, recipe.fit)
+    if crossed is not None:
+        ngrams = weigh_beside(taxonomy, crossed.encoder, ngrams, crossed.ngrams, crossed.examples)
     with tempfile.TemporaryDirectory() as outside:
         graph = Path(outside) / "graph.onnx"
         written = write_faithful(model, graph, base, recipe.promise, taxonomy, manifest, parts.calibration, ngrams)
-        manifest = manifest.model_copy(update={"metrics": written.fidelity.metrics()})
+        metrics = written.fidelity.metrics() | ({} if crossed is None else {"calibration/folds": float(FOLDS)})
+        manifest = manifest.model_copy(update={"metrics": metrics})
         return write_bundle(path, manifest, taxonomy, fill)
 
 
 def learn_calibration(
-    encoder: Encoder, calibration: Encoded, recipe: Recipe, taxonomy: Taxonomy, parts: Parts
+    encoder: Encoder,
+    written: Written,
+    recipe: Recipe,
+    taxonomy: Taxonomy,
+    parts: Parts,
+    crossed: Crossed | None = None,
 ) -> Calibration:
-    """Temperatures, thresholds, floors and scope, from what the bundle answers to its calibration rows."""
+    """Temperatures, thresholds, floors and scope, from what the bundle answers to its calibration rows.
+
+    All but the scope come of `crossed` where it is given.
+    """
+    answers = written.answers
+    examples, logits = parts.calibration, answers.logits
+    if crossed is not None:
+        examples, logits = crossed.examples, crossed.logits(written.ngrams.blend)
     heads = {}
     for name, head in taxonomy.heads.items():
-        known, truth = leaves(parts.calibration, name, head)
-        groups = [parts.calibration[i].group for i in known]
-        heads[name] = calibrate_head(head, calibration.logits[name][known], truth, recipe.promise, groups)
+        known, truth = leaves(examples, name, head)
+        groups = [examples[i].group for i in known]
+        heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise, groups)
     own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])
     foreign = encoder.encode([text.clean(one.text).text for one in foreign_texts("train")])
-    return Calibration(heads=heads, scope=fit_scope(own.vectors, foreign.vectors, calibration.vectors))
+    return Calibration(heads=heads, scope=fit_scope(own.vectors, foreign.vectors, answers.vectors))
 
 
 def _few(examples: Sequence[Example], most: int, seed: int) -> list[Example]:

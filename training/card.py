@@ -35,6 +35,17 @@ def notice(base: str) -> str:
     return BASE_NOTICE.format(base=base)
 
 
+def _folds(manifest: Manifest) -> str:
+    """How calibration went where rows are few."""
+    folds = manifest.metrics.get("calibration/folds")
+    if folds is None:
+        return ""
+    return (
+        f"They are so few that all but the test's were learned from; how sure to be is from what {folds:.0f} models "
+        "said of the rows that they had not seen. "
+    )
+
+
 def card(
     manifest: Manifest,
     taxonomy: Taxonomy,
@@ -57,7 +68,8 @@ def card(
         f"Texts over {manifest.length.max_tokens} tokens are read from both ends, and the answer says so.",
         "",
         f"Rows: train {counts['train']}, calibration {counts['calibration']}, test {counts['test']}; near-duplicates "
-        f"never stand in two parts. Sources: {', '.join(f'{name} {rows}' for name, rows in sources.items())}.",
+        f"never stand in two parts. {_folds(manifest)}Sources: "
+        f"{', '.join(f'{name} {rows}' for name, rows in sources.items())}.",
     ]
     for part, heads in ({"all": found["heads"]} | found["slices"]).items():
         lines += ["", f"## Test: {part}", ""]

@@ -98,9 +98,10 @@ def write_faithful(
     examples: Sequence[Example],
     ngrams: NGrams,
 ) -> Written:
-    """Write the quickest graph that holds the limits on `examples`, which training has not seen.
+    """Write the quickest graph that holds the limits on `examples`.
 
-    What is measured is what will be served: `ngrams` are weighed beside the fp32 graph on these examples, and added.
+    What is measured is what will be served: `ngrams` are added, weighed beside the fp32 graph on these examples, which
+    training has not seen then, unless they have their weights already.
     """
     graph = trace(model)
     texts = [read_text(example) for example in examples]
@@ -122,7 +123,9 @@ def write_faithful(
             return found
 
         exact = answers("fp32", [texts[i] for i in some])
-        weighed = weigh_beside(taxonomy, exact.logits, ngrams, _rows(said, some), sample)
+        weighed = ngrams
+        if not ngrams.blend.any():
+            weighed = weigh_beside(taxonomy, exact.logits, ngrams, _rows(said, some), sample)
         added = weighed.by_head(weighed.blended(said))
         exact = _sum(exact, _rows(added, some))
         for form in FORMS:

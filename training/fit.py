@@ -54,6 +54,22 @@ def parameter_groups(model: TriageModel, layers: int, fit: Fit) -> list[dict[str
     return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
 
 
+def few_rows(taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit) -> bool:
+    """Whether contrast and a probe are better for these training rows than fine-tuning.
+
+    Below FEW rows a label and MANY in all, unless `fit` asks for epochs or a head is known by parents alone, which no
+    probe can read.
+    """
+    return fit.epochs is None and len(rows) < MANY and 0 < rows_a_label(taxonomy, rows) < FEW
+
+
+def fit_few(model: TriageModel, taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit, pad: int) -> None:
+    """Fit `model` in place to few rows."""
+    contrast(model, taxonomy, rows, fit.seed, pad)
+    probe(model, taxonomy, rows, fit, pad)
+    model.eval()
+
+
 def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     model: TriageModel,
     base: Base,
@@ -68,11 +84,9 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
 ) -> int:
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
-    With fewer than FEW rows a label, and MANY in all, it is the probe, after contrast, unless `fit` asks for epochs; so
-    it is not where a head is known by parents alone, which a probe cannot read.
-    Best by the mean over heads of macro-F1 on calibration rows, if there are FEWEST_TO_CHOOSE. `log_metrics` receives
-    the rows a label and, after every epoch, the losses and macro-F1 a head; `vary`, where given, says the rows
-    otherwise before each.
+    Of few rows it is the probe, after contrast. Best by the mean over heads of macro-F1 on calibration rows, if there
+    are FEWEST_TO_CHOOSE. `log_metrics` receives the rows a label and, after every epoch, the losses and macro-F1 a
+    head; `vary`, where given, says the rows otherwise before each.
     A `warm` model goes on from the heads that it has, and its last epoch stands: calibration rows say nothing of what
     it is to learn from the newest ones. Raises InvalidInput where no calibration row has a leaf's label.
     """
@@ -81,11 +95,11 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     pad = base.tokenizer.token_to_id("[PAD]") or 0
     rows = rows_a_label(taxonomy, train)
-    few = 0 < rows < FEW and len(train) < MANY and not warm
+    few = few_rows(taxonomy, train, fit) and not warm
     if few:
         log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning unless epochs are asked for", rows)
-        contrast(model, taxonomy, train, fit.seed, pad)
-    if not warm:
+        fit_few(model, taxonomy, train, fit, pad)
+    elif not warm:
         probe(model, taxonomy, train, fit, pad)
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
     steps = sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311

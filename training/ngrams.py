@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,14 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from sklearn.svm import LinearSVC
 
+from complaints.bundle import Length
 from complaints.ngrams import NGrams, find, weigh
 from complaints.taxonomy import Taxonomy
+from training.augment import again
+from training.batches import encode
+from training.model import Base
+from training.recipe import Fit
+from training.sources import Example
 
 # The n-grams that stand in most texts: 63 labels of int8 each come to 6 MB. More did not better calibration rows.
 FEATURES = 100_000
@@ -19,6 +26,17 @@ FEWEST = 2
 # if all came equally often.
 COST = 0.3
 BALANCE = 0.5
+
+
+def learn_ngrams(examples: Sequence[Example], base: Base, taxonomy: Taxonomy, length: Length, fit: Fit) -> NGrams:
+    """The model of training rows, each as often as it is read an epoch, and of some of them said otherwise besides.
+
+    Without those it takes politeness for a sign of where a text came from.
+    """
+    read = [one for one in examples for _ in range(one.repeat)]
+    read += [said for _, said in again(read, fit.augment, random.Random(fit.seed))]  # noqa: S311 - no secret
+    rows = encode(read, base, taxonomy, length)
+    return fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))
 
 
 def fit_ngrams(taxonomy: Taxonomy, rows: Sequence[npt.ArrayLike], admissible: npt.NDArray[np.bool_]) -> NGrams:

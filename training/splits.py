@@ -76,6 +76,11 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
     return pairs
 
 
+def text_of(example: Example) -> str:
+    """What is compared of an example."""
+    return f"{example.complaint.title or ''}\n{example.complaint.text}"
+
+
 def split(examples: Sequence[Example], settings: Split) -> Parts:
     """Divide examples by groups of near-duplicates; a group that holds a row with a split of its own follows it.
 
@@ -83,7 +88,7 @@ def split(examples: Sequence[Example], settings: Split) -> Parts:
     label), and cut at the shares asked for: adding rows later moves few of the old ones.
     A group whose rows disagree goes where its most protected row belongs: test, then calibration, then train.
     """
-    texts = [f"{e.complaint.title or ''}\n{e.complaint.text}" for e in examples]
+    texts = [text_of(one) for one in examples]
     groups: dict[int, list[int]] = defaultdict(list)
     for i, group in enumerate(near_duplicate_groups(texts, settings.near_duplicate)):
         groups[group].append(i)

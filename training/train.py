@@ -29,7 +29,7 @@ import torch
 from mlflow.models import infer_signature
 
 import complaints
-from complaints.bundle import Bundle
+from complaints.bundle import Bundle, Length
 from complaints.corrections import read_corrections
 from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
@@ -43,9 +43,11 @@ from training.augment import again
 from training.baseline import baseline
 from training.batches import Encoded, both_ends, encode, usual_length
 from training.compare import HeadChange, changes, same_labels
+from training.contrast import rows_a_label
 from training.corrections import Mixed, mix, settle
+from training.crossing import Crossed, cross
 from training.evaluate import HeadResult, evaluate, report
-from training.fit import fit_model
+from training.fit import MANY, few_rows, fit_few, fit_model
 from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
 from training.page import write_page
@@ -121,11 +123,12 @@ def train(
         _log_inputs(recipe, base, mixed, read.digests, code)
         mlflow.set_tags({"jianwei.folder": str(folders[0].absolute()), "jianwei.warm": str(warm)})
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
-        best = _fit(model, base, taxonomy, recipe, mixed, warm=warm)
-        mlflow.log_metric("best_epoch", best)
         manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
+        crossed = None if warm else _fit_few(model, base, taxonomy, recipe, mixed, manifest.length)
+        if crossed is None:
+            mlflow.log_metric("best_epoch", _fit(model, base, taxonomy, recipe, mixed, warm=warm))
         with tempfile.TemporaryDirectory() as folder:
-            made = draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts)
+            made = draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts, crossed)
             mlflow.log_metrics(made.manifest.metrics)
             predictor = Predictor(made, Policy.load(), threads=os.cpu_count() or 1)
             measured = parts.test or parts.calibration
@@ -162,6 +165,32 @@ def _mixed(recipe: Recipe, taxonomy: Taxonomy, parts: Parts, retraining: Retrain
     if retraining.warm and not mixed.corrected:
         raise InvalidInput(f"{retraining.corrections}: no corrected text is left to learn from: {dict(mixed.counts)}")
     return mixed
+
+
+def _fit_few(
+    model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mixed: Mixed, served: Length
+) -> Crossed | None:
+    """Fit the model on training and calibration rows together, if both are few and there are others to measure on.
+
+    Corrected rows do not count for calibration: they were picked for being hard. Returns None where nothing was fitted.
+    """
+    parts, fit = mixed.parts, recipe.fit
+    examples = [*parts.train, *parts.calibration]
+    learned = [one for one in examples for _ in range(one.repeat)]
+    if not parts.test or len(learned) >= MANY:
+        return None
+    tokens = min(fit.max_tokens or usual_length(learned, base), base.max_tokens)
+    rows = encode(learned, base, taxonomy, both_ends(tokens))
+    if not few_rows(taxonomy, rows, fit):
+        return None
+    log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning", rows_a_label(taxonomy, rows))
+    crossed = cross(model, base, taxonomy, recipe, examples, (both_ends(tokens), served))
+    if crossed is None:
+        return None
+    crossed = crossed.without(mixed.corrected)
+    fit_few(model, taxonomy, rows, fit, base.tokenizer.token_to_id("[PAD]") or 0)
+    mlflow.log_metric("rows_a_label", rows_a_label(taxonomy, rows))
+    return crossed
 
 
 def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mixed: Mixed, *, warm: bool) -> int:

@@ -1,0 +1,100 @@
+"""Where rows are few, every one of them is answered for by a model that has not seen it, nor the like of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from complaints.bundle import Length
+from complaints.taxonomy import Taxonomy
+from training import crossing
+from training.batches import Encoded, encode
+from training.crossing import FOLDS, cross
+from training.model import Base, TriageModel
+from training.recipe import Fit, Recipe, Source
+from training.sources import Example
+
+Make = Callable[..., Example]
+NAMES = {"质量": "goods", "物流": "parcel", "退款": "money"}
+LENGTHS = (Length(max_tokens=64, tail=16), Length(max_tokens=64, tail=16))
+
+pytestmark = pytest.mark.usefixtures("whole")
+
+
+@pytest.fixture
+def examples(example: Make, labelled_rows: list[dict[str, str]]) -> list[Example]:
+    return [example(row["内容"], {"topic": NAMES[row["主题"]]}) for row in labelled_rows[:48]]
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe(name="few", taxonomy="three", sources=(Source(file="x.csv", heads={"topic": "topic"}),), fit=Fit())
+
+
+def test_a_row_is_answered_for_by_a_model_that_has_not_seen_it_or_its_like(
+    fresh: tuple[Base, TriageModel],
+    three: Taxonomy,
+    recipe: Recipe,
+    examples: list[Example],
+    example: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, model = fresh
+    twins = [example(f"{one.complaint.text}啊", one.labels) for one in examples[:10]]
+    fitted: list[list[tuple[int, ...]]] = []
+    answered: list[list[tuple[int, ...]]] = []
+    real = crossing.predict_logits
+
+    def fit_few(_model: object, _taxonomy: object, rows: list[Encoded], *_: object) -> None:
+        fitted.append([tuple(row.ids) for row in rows])
+
+    def predict(model: TriageModel, rows: list[Encoded], *rest: object) -> object:
+        answered.append([tuple(row.ids) for row in rows])
+        return real(model, rows, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(crossing, "fit_few", fit_few)
+    monkeypatch.setattr(crossing, "predict_logits", predict)
+    found = cross(model, base, three, recipe, [*examples, *twins], LENGTHS)
+    assert found is not None
+    assert len(fitted) == len(answered) == FOLDS
+    first, second = ([tuple(r.ids) for r in encode(part, base, three, LENGTHS[0])] for part in (examples, twins))
+    assert sorted(ids for part in answered for ids in part) == sorted([*first, *second])
+    alike = dict(zip(first, second, strict=False))
+    for seen, asked in zip(fitted, answered, strict=True):
+        assert not set(seen) & set(asked)
+        assert not {alike[one] for one in seen if one in alike} & set(asked)
+
+
+def test_what_is_said_is_worth_something_and_in_the_order_of_the_rows(
+    fresh: tuple[Base, TriageModel],
+    three: Taxonomy,
+    recipe: Recipe,
+    examples: list[Example],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("training.contrast.RATE", 1e-3)
+    base, model = fresh
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = cross(model, base, three, recipe, examples, LENGTHS)
+    assert found is not None
+    assert all((value == before[name]).all() for name, value in model.state_dict().items())
+    truth = np.array([three.heads["topic"].ids.index(one.labels["topic"]) for one in examples])
+    blend = np.array([2.0, 0.0, 0.0], dtype=np.float32)
+    joint = found.logits(blend)
+    assert np.allclose(joint["topic"], found.encoder["topic"] + 2 * found.ngrams["topic"])
+    assert np.allclose(joint["mood"], found.encoder["mood"])
+    for said in (found.encoder["topic"], found.ngrams["topic"], joint["topic"]):
+        assert (said.argmax(axis=1) == truth).mean() > 0.6
+    some = found.without(examples[:7])
+    assert some.examples == examples[7:]
+    assert np.array_equal(some.encoder["topic"], found.encoder["topic"][7:])
+
+
+def test_too_few_rows_for_folds_are_not_divided(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, recipe: Recipe, examples: list[Example]
+) -> None:
+    base, model = fresh
+    one_of_each = list({one.labels["topic"]: one for one in examples}.values())
+    assert cross(model, base, three, recipe, one_of_each, LENGTHS) is None

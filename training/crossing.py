@@ -1,0 +1,108 @@
+"""Where rows are few, none is set apart for calibration: models that have not seen a row answer for it.
+
+The rows are divided into folds, a model is fitted on all but one, and says what it makes of that one (cross-fitting).
+The model that is served has then read every row, and what is known of its sureness comes of every row too.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.model_selection import StratifiedGroupKFold
+
+from complaints.bundle import Length
+from complaints.encoder import Logits
+from complaints.taxonomy import Taxonomy
+from training.batches import Encoded, encode
+from training.fit import fit_few, predict_logits
+from training.model import Base, TriageModel
+from training.ngrams import learn_ngrams
+from training.recipe import Recipe
+from training.sources import Example
+from training.splits import near_duplicate_groups, text_of
+
+log = logging.getLogger(__name__)
+
+FOLDS = 4
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """What is said of N examples by models that have not seen them; logits, head -> (N, K), of encoder and n-grams."""
+
+    examples: list[Example]
+    encoder: dict[str, Logits]
+    ngrams: dict[str, Logits]
+
+    def without(self, others: Sequence[Example]) -> Crossed:
+        """The same without some of the examples, known by their texts."""
+        out = {text_of(one) for one in others}
+        kept = [i for i, one in enumerate(self.examples) if text_of(one) not in out]
+        encoder, ngrams = ({head: said[kept] for head, said in part.items()} for part in (self.encoder, self.ngrams))
+        return Crossed([self.examples[i] for i in kept], encoder, ngrams)
+
+    def logits(self, blend: npt.NDArray[np.float32]) -> dict[str, Logits]:
+        """Both together, head -> (N, K), the n-grams by their weights `blend`, one a head."""
+        return {
+            head: said + weight * self.ngrams[head]
+            for (head, said), weight in zip(self.encoder.items(), blend, strict=True)
+        }
+
+
+def cross(
+    model: TriageModel,
+    base: Base,
+    taxonomy: Taxonomy,
+    recipe: Recipe,
+    examples: Sequence[Example],
+    lengths: tuple[Length, Length],
+) -> Crossed | None:
+    """Fit copies of an untrained `model` on all but a fold of `examples`, in turn; None where there are no folds.
+
+    Near-duplicates stand in one fold. `lengths`: of what is learned from, and of what is answered for.
+    """
+    fold = _folds(examples, taxonomy, recipe)
+    if fold is None:
+        return None
+    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    short, long = (encode(examples, base, taxonomy, length) for length in lengths)
+    encoder = torch.empty(len(examples), sum(taxonomy.sizes.values()))
+    said = {head: np.empty((len(examples), size), dtype=np.float32) for head, size in taxonomy.sizes.items()}
+    for number in range(FOLDS):
+        log.info(
+            "rows are few, so that none is set apart: %d of %d models that answer for the others", number + 1, FOLDS
+        )
+        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        one = copy.deepcopy(model)
+        rows: list[Encoded] = [short[i] for i in inside for _ in range(examples[i].repeat)]
+        fit_few(one, taxonomy, rows, recipe.fit, pad)
+        encoder[outside] = predict_logits(one, [long[i] for i in outside], recipe.fit, pad)
+        ngrams = learn_ngrams([examples[i] for i in inside], base, taxonomy, lengths[1], recipe.fit)
+        for head, found in ngrams.logits([long[i].ids for i in outside]).items():
+            said[head][outside] = found
+    parts = encoder.numpy().astype(np.float32)
+    by_head = dict(zip(said, np.split(parts, np.cumsum(list(taxonomy.sizes.values()))[:-1], axis=1), strict=True))
+    return Crossed(list(examples), by_head, said)
+
+
+def _folds(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> npt.NDArray[np.int64] | None:
+    """(N,) fold of each example, the labels of the first head spread evenly; None where no label has FOLDS groups."""
+    first = next(iter(taxonomy.heads))
+    labels = [one.labels.get(first, "") for one in examples]
+    groups = near_duplicate_groups([text_of(one) for one in examples], recipe.split.near_duplicate)
+    if max(len({g for g, mine in zip(groups, labels, strict=True) if mine == label}) for label in labels) < FOLDS:
+        return None
+    found = np.empty(len(examples), dtype=np.int64)
+    divide = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=recipe.split.seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds is missing from some
+        for number, (_, outside) in enumerate(divide.split(labels, labels, groups)):
+            found[outside] = number
+    return found
