@@ -2,11 +2,11 @@
 
     python experiments/few.py experiments/finance.yaml --datasets ../shared/datasets --sizes 8 32 128 --draws 2
 
-So many rows a label are drawn from the recipe's training and calibration rows. Ours divides them as `jianwei train`
-does and runs as it comes: contrast or fine-tuning, as it chooses, and n-grams; the recipe's epochs, which are for all
-its rows, are left to it too. Frozen is a probe on the encoder as it was, and n-grams. The SVM takes all of the rows.
-Plain fine-tuning: a new linear layer, 5e-5 for all weights, as many steps as training takes when it fine-tunes.
-Macro-F1 of the first head on the test rows, in fp32.
+So many rows a label are drawn from the recipe's training and calibration rows. Ours is fitted as `jianwei train` does:
+contrast or fine-tuning, as it chooses, and n-grams; the recipe's epochs, for all its rows, are left to it too.
+Frozen is a probe on the encoder as it was, and n-grams at their usual weight. Plain fine-tuning: a new linear layer,
+5e-5 for all weights, as many steps as training takes when it fine-tunes. All of them and the SVM learn from all of the
+rows, but for those that choose an epoch, where they are many. Macro-F1 of the first head on the test rows, in fp32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from complaints.taxonomy import Taxonomy
@@ -28,13 +27,14 @@ from jianwei.default_model import packaged_base
 from training.assemble import SERVED_TOKENS
 from training.baseline import baseline
 from training.batches import both_ends, encode, usual_length
-from training.blend import fit_blend
-from training.fit import fit_model, macro_f1, predict_logits
+from training.blend import USUAL, fit_blend
+from training.crossing import cross
+from training.fit import FEWEST_TO_CHOOSE, few_rows, fit_few, fit_model, macro_f1, predict_logits
 from training.model import TriageModel, load_base
-from training.ngrams import fit_ngrams
+from training.ngrams import learn_ngrams
 from training.probe import probe
-from training.recipe import Fit, Recipe
-from training.sources import Example, read_sources
+from training.recipe import Recipe
+from training.sources import Example, leaves, read_sources
 from training.splits import Parts, split
 
 WAYS = ("ours", "frozen", "plain fine-tuning", "SVM")
@@ -49,30 +49,43 @@ def drawn(examples: Sequence[Example], head: str, size: int, draw: random.Random
     return [one for label in sorted(by_label) for one in draw.sample(by_label[label], min(size, len(by_label[label])))]
 
 
-def learned(parts: Parts, taxonomy: Taxonomy, fit: Fit, base_name: str, way: str) -> float:
+def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float:
     """Macro-F1 on the test rows of what is fitted on the others."""
+    fit = recipe.fit.model_copy(update={"epochs": None} | (PLAIN if way == "plain" else {}))
+    recipe = recipe.model_copy(update={"fit": fit})
     torch.manual_seed(fit.seed)
-    base = load_base(base_name, packaged_base())
+    base = load_base(recipe.base, packaged_base())
     model = TriageModel(base.encoder, base.hidden, taxonomy, fit.dropout)
-    tokens = fit.max_tokens or usual_length(parts.train, base)
-    short, long = both_ends(tokens), both_ends(SERVED_TOKENS)
-    train, calibration = (encode(rows, base, taxonomy, short) for rows in (parts.train, parts.calibration))
+    both = [*parts.train, *parts.calibration]
+    lengths = both_ends(fit.max_tokens or usual_length(both, base)), both_ends(SERVED_TOKENS)
     pad = base.tokenizer.token_to_id("[PAD]") or 0
-    fit = fit.model_copy(update={"epochs": None} | (PLAIN if way == "plain" else {}))
-    if way == "frozen":
+    calibration, every = (encode(rows, base, taxonomy, lengths[0]) for rows in (parts.calibration, both))
+    few = way == "ours" and few_rows(taxonomy, every, fit)
+    # Where calibration rows choose nothing, nobody would set them apart.
+    free = few or way == "frozen" or (way == "plain" and len(calibration) < FEWEST_TO_CHOOSE)
+    learn = both if free else parts.train
+    train = every if free else encode(parts.train, base, taxonomy, lengths[0])
+    crossed = cross(model, base, taxonomy, recipe, both, lengths) if few else None
+    if few:
+        fit_few(model, taxonomy, train, fit, pad)
+    elif way == "frozen":
         probe(model, taxonomy, train, fit, pad)
     else:
         fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=way == "plain")
-    test = encode(parts.test, base, taxonomy, long)
+    test = encode(parts.test, base, taxonomy, lengths[1])
     logits = predict_logits(model, test, fit, pad).clone()
     if way != "plain":
-        admissible = np.stack([row.admissible.numpy() for row in train])
-        ngrams = fit_ngrams(taxonomy, [row.ids for row in encode(parts.train, base, taxonomy, long)], admissible)
+        ngrams = learn_ngrams(learn, base, taxonomy, lengths[1], fit)
         (name, head) = next(iter(taxonomy.heads.items()))
-        seen = predict_logits(model, calibration, fit, pad).numpy()[:, : head.size]
-        truth = np.stack([row.admissible.numpy() for row in calibration])[:, : head.size].argmax(axis=1)
-        heard = ngrams.logits([row.ids for row in encode(parts.calibration, base, taxonomy, long)])[name]
-        weight = fit_blend(seen, heard, truth)
+        weight = USUAL
+        if crossed is not None:
+            known, truth = leaves(crossed.examples, name, head)
+            weight = fit_blend(crossed.encoder[name][known], crossed.ngrams[name][known], truth)
+        elif way == "ours":
+            known, truth = leaves(parts.calibration, name, head)
+            seen = predict_logits(model, calibration, fit, pad).numpy()[:, : head.size]
+            heard = ngrams.logits([row.ids for row in encode(parts.calibration, base, taxonomy, lengths[1])])[name]
+            weight = fit_blend(seen[known], heard[known], truth)
         logits[:, : head.size] += weight * torch.from_numpy(ngrams.logits([row.ids for row in test])[name])
     return next(iter(macro_f1(taxonomy, logits, test).values()))
 
@@ -96,7 +109,7 @@ def main() -> None:
             bare = [replace(one, split=None) for one in rows]
             divided = split(bare, recipe.split.model_copy(update={"test": 0.0}))
             parts = Parts(divided.train, divided.calibration, whole.test, divided.groups, 0)
-            scores = [learned(parts, taxonomy, recipe.fit, recipe.base, way) for way in ("ours", "frozen", "plain")]
+            scores = [learned(parts, taxonomy, recipe, way) for way in ("ours", "frozen", "plain")]
             scores.append(baseline(taxonomy, rows, whole.test)[head]["macro_f1"])
             found[size].append(scores)
             said = ", ".join(f"{way} {score:.3f}" for way, score in zip(WAYS, scores, strict=True))
