@@ -95,6 +95,12 @@ class Fit(_Data):
     augment: float = Field(
         0.4, ge=0, le=1, description="Share of the rows that are said otherwise each epoch: greeting, number, date"
     )
+    steady: int = Field(
+        1,
+        ge=0,
+        description="Epochs at the end, after fine-tuning, in which it learns to say of every row said otherwise what "
+        "it says of the row itself; needs `augment`",
+    )
     adversarial: float = Field(
         0.0,
         ge=0,

@@ -55,6 +55,7 @@ from training.recipe import Recipe
 from training.registry import COMPARISON, RECIPE, Registry, gate_tags
 from training.sources import read_sources
 from training.splits import Parts, split
+from training.steady import steady
 from training.warm import SHOWN, gentle, inherit, part_way, rehearsal
 
 log = logging.getLogger(__name__)
@@ -209,14 +210,16 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
         fit, shown = gentle(fit), shown[:SHOWN]
     read = [encode(part, base, taxonomy, length) for part in (rows, shown)]
 
-    def vary(draw: random.Random) -> list[Encoded]:
-        said = again(rows, fit.augment, draw)
+    def vary(draw: random.Random, share: float = fit.augment) -> list[Encoded]:
+        said = again(rows, share, draw)
         varied = list(read[0])
         for (i, _), one in zip(said, encode([e for _, e in said], base, taxonomy, length), strict=True):
             varied[i] = one
         return varied
 
     best = fit_model(model, base, taxonomy, read[0], read[1], fit, mlflow.log_metrics, vary, warm=warm)
+    if best and fit.steady and fit.augment and not warm:
+        steady(model, base, taxonomy, read[0], lambda draw: vary(draw, 1.0), fit)
     if known is not None:
         part_way(model, taxonomy, before, known)
     return best

@@ -1,0 +1,76 @@
+"""After fitting: the model learns to say of a text said otherwise what it says of the text itself.
+
+What it says of its own training rows is softer than their labels, and right more often where those are not. Learned
+once more from that, it is steadier, and a little better, than its teacher (Furlanello et al. 2018, Born-Again Neural
+Networks; experiments/LOG.md).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from complaints.taxonomy import Taxonomy
+from training.batches import Encoded, batches, collate, halves
+from training.fit import parameter_groups, predict_logits
+from training.model import Base, TriageModel, losses
+from training.recipe import Fit
+
+# Of the rates at which it was fitted, those of all layers and of the heads; they rise over so many steps and fall to 0.
+RATE, RISE = 0.5, 20
+# What the rows' labels count beside the teacher's word.
+LABELS = 0.3
+
+
+def steady(
+    model: TriageModel,
+    base: Base,
+    taxonomy: Taxonomy,
+    train: Sequence[Encoded],
+    otherwise: Callable[[random.Random], Sequence[Encoded]],
+    fit: Fit,
+) -> None:
+    """Fit `model` in place for `fit.steady` epochs; `otherwise` gives the rows of `train`, each said otherwise."""
+    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
+    teacher = by_head(predict_logits(model, train, fit, pad), taxonomy)
+    rate = RATE * fit.learning_rate
+    gentler = fit.model_copy(update={"learning_rate": rate, "head_learning_rate": rate})
+    optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, gentler), fused=True)
+    planned = []
+    for _ in range(fit.steady):
+        read = otherwise(rng)
+        planned += [(batch, read) for batch in batches(read, fit, rng)]
+    fall = max(1, len(planned) - RISE)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / RISE, (len(planned) - step) / fall)
+    )
+    model.train()
+    for batch, read in track(planned, "steadying", console=Console(stderr=True)):
+        ids, mask, admissible = collate([read[i] for i in batch], pad)
+        with halves():
+            logits = model(ids, mask)
+        loss = apart(by_head(logits.float(), taxonomy), [said[batch] for said in teacher])
+        loss = loss + LABELS * torch.stack(list(losses(taxonomy, logits.float(), admissible).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def by_head(logits: Tensor, taxonomy: Taxonomy) -> list[Tensor]:
+    """(B, sum of K) logits -> (B, K) log-probabilities a head."""
+    return [part.log_softmax(dim=1) for part in logits.split(list(taxonomy.sizes.values()), dim=1)]
+
+
+def apart(said: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """How far `said` is from the teacher's word, log-probabilities (B, K) a head: mean divergence, heads added up."""
+    pairs = zip(said, teacher, strict=True)
+    return torch.stack([(word.exp() * (word - one)).sum(dim=1).mean() for one, word in pairs]).sum()
