@@ -40,9 +40,9 @@ def test_what_is_said_of_texts_said_otherwise_comes_nearer_to_what_was_said_of_t
         model.heads.weight.normal_(0, 1, generator=torch.Generator().manual_seed(1))
     draw = random.Random(1)
     texts = [[draw.randrange(6, 40) for _ in range(12)] for _ in range(64)]
-    plain = [Encoded([3, *text, 4], targets(three, {})) for text in texts]
-    greeted = [Encoded([3, 41, 42, 43, *text, 4], targets(three, {})) for text in texts]
-    fit = Fit(steady=epochs, learning_rate=4e-3, batch_rows=8)
+    plain = [Encoded([3, *text, 4], targets(three, {"topic": "goods"})) for text in texts]
+    greeted = [Encoded([3, 41, 42, 43, *text, 4], targets(three, {"topic": "goods"})) for text in texts]
+    fit = Fit(steady=epochs, learning_rate=4e-3, batch_rows=2)
     before = [by_head(predict_logits(model, rows, fit, 0), three) for rows in (plain, greeted)]
     read: list[int] = []
 
