@@ -39,10 +39,10 @@ def test_what_is_said_of_texts_said_otherwise_comes_nearer_to_what_was_said_of_t
     with torch.no_grad():
         model.heads.weight.normal_(0, 1, generator=torch.Generator().manual_seed(1))
     draw = random.Random(1)
-    texts = [[draw.randrange(6, 40) for _ in range(12)] for _ in range(64)]
+    texts = [[draw.randrange(6, 40) for _ in range(12)] for _ in range(160)]
     plain = [Encoded([3, *text, 4], targets(three, {"topic": "goods"})) for text in texts]
-    greeted = [Encoded([3, 41, 42, 43, *text, 4], targets(three, {"topic": "goods"})) for text in texts]
-    fit = Fit(steady=epochs, learning_rate=4e-3, batch_rows=2)
+    greeted = [Encoded([3, *[41, 42, 43] * 6, *text, 4], targets(three, {"topic": "goods"})) for text in texts]
+    fit = Fit(steady=epochs, learning_rate=2e-3, batch_rows=2, dropout=0)
     before = [by_head(predict_logits(model, rows, fit, 0), three) for rows in (plain, greeted)]
     read: list[int] = []
 
@@ -54,7 +54,7 @@ def test_what_is_said_of_texts_said_otherwise_comes_nearer_to_what_was_said_of_t
     assert len(read) == epochs
     assert not model.training
     after = by_head(predict_logits(model, greeted, fit, 0), three)
-    assert apart(after, before[0]) < 0.7 * apart(before[1], before[0])
+    assert apart(after, before[0]) < 0.8 * apart(before[1], before[0])
 
 
 def test_labels_count_beside_it(
