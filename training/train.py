@@ -137,7 +137,8 @@ def train(
             found, anchors = report(predictor, results, measured), {}
             if not warm:  # which takes less time than these
                 found |= audit(predictor, measured)
-                anchors = baseline(taxonomy, parts.train, measured)
+                learned = parts.train if crossed is None else [*parts.train, *parts.calibration]
+                anchors = baseline(taxonomy, learned, measured)
             rival = tested = None
             if champion is not None and parts.test and same_labels(predictor, champion):
                 before = evaluate(champion, parts.test)

@@ -186,6 +186,22 @@ def test_training_goes_on_from_a_bundle(trained: Path, jianwei: Command, labelle
     assert "SVM  champion" in said
 
 
+def test_few_rows_are_all_learned_from_and_the_card_says_so(
+    trained: Path, jianwei: Command, labelled_file: Path, home: Path
+) -> None:
+    written = RECIPE.replace("name: mine", "name: few", 1).replace("mood: 情绪", "").split("fit:")[0]
+    (home / "few.yaml").write_text(
+        written.format(file=labelled_file).replace("mine.yaml", "topic.yaml"), encoding="utf-8"
+    )
+    jianwei("taxonomy", "draft", labelled_file, "--head", "topic=主题", "-o", home / "topic.yaml")
+    jianwei("train", home / "few.yaml")
+    bundle = Bundle.open(home / "models" / "few-trained")
+    assert bundle.manifest.metrics["calibration/folds"] == 4
+    card = (bundle.path / "README.md").read_text(encoding="utf-8")
+    assert "all but the test's were learned from" in card
+    assert "all but the test's" not in (trained / "README.md").read_text(encoding="utf-8")
+
+
 WORSE = """
 name: mine
 taxonomy: mine.yaml
