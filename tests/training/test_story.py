@@ -186,9 +186,7 @@ def test_training_goes_on_from_a_bundle(trained: Path, jianwei: Command, labelle
     assert "SVM  champion" in said
 
 
-def test_few_rows_are_all_learned_from_and_the_card_says_so(
-    trained: Path, jianwei: Command, labelled_file: Path, home: Path
-) -> None:
+def test_few_rows_are_all_learned_from_and_the_card_says_so(jianwei: Command, labelled_file: Path, home: Path) -> None:
     written = RECIPE.replace("name: mine", "name: few", 1).replace("mood: 情绪", "").split("fit:")[0]
     (home / "few.yaml").write_text(
         written.format(file=labelled_file).replace("mine.yaml", "topic.yaml"), encoding="utf-8"
@@ -199,7 +197,6 @@ def test_few_rows_are_all_learned_from_and_the_card_says_so(
     assert bundle.manifest.metrics["calibration/folds"] == 4
     card = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert "all but the test's were learned from" in card
-    assert "all but the test's" not in (trained / "README.md").read_text(encoding="utf-8")
 
 
 WORSE = """
