@@ -6,7 +6,8 @@ So many rows a label are drawn from the recipe's training and calibration rows. 
 contrast or fine-tuning, as it chooses, and n-grams; the recipe's epochs, for all its rows, are left to it too.
 Frozen is a probe on the encoder as it was, and n-grams at their usual weight. Plain fine-tuning: a new linear layer,
 5e-5 for all weights, as many steps as training takes when it fine-tunes. All of them and the SVM learn from all of the
-rows, but for those that choose an epoch, where they are many. Macro-F1 of the first head on the test rows, in fp32.
+rows, but for those that choose an epoch, where they are many; nothing is said otherwise, nor steadied. Macro-F1 of the
+first head on the test rows, in fp32.
 """
 
 from __future__ import annotations
@@ -20,21 +21,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from complaints.taxonomy import Taxonomy
 from jianwei.default_model import packaged_base
 from training.assemble import SERVED_TOKENS
 from training.baseline import baseline
-from training.batches import both_ends, encode, usual_length
-from training.blend import USUAL, fit_blend
+from training.batches import both_ends, encode, learned_length
+from training.blend import USUAL, weigh_beside
 from training.crossing import cross
 from training.fit import FEWEST_TO_CHOOSE, few_rows, fit_few, fit_model, macro_f1, predict_logits
 from training.model import TriageModel, load_base
 from training.ngrams import learn_ngrams
 from training.probe import probe
 from training.recipe import Recipe
-from training.sources import Example, leaves, read_sources
+from training.sources import Example, read_sources
 from training.splits import Parts, split
 
 WAYS = ("ours", "frozen", "plain fine-tuning", "SVM")
@@ -57,8 +59,7 @@ def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float
     base = load_base(recipe.base, packaged_base())
     model = TriageModel(base.encoder, base.hidden, taxonomy, fit.dropout)
     both = [*parts.train, *parts.calibration]
-    lengths = both_ends(fit.max_tokens or usual_length(both, base)), both_ends(SERVED_TOKENS)
-    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    lengths = learned_length(both, base, fit), both_ends(SERVED_TOKENS)
     calibration, every = (encode(rows, base, taxonomy, lengths[0]) for rows in (parts.calibration, both))
     few = way == "ours" and few_rows(taxonomy, every, fit)
     # Where calibration rows choose nothing, nobody would set them apart.
@@ -67,26 +68,24 @@ def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float
     train = every if free else encode(parts.train, base, taxonomy, lengths[0])
     crossed = cross(model, base, taxonomy, recipe, both, lengths) if few else None
     if few:
-        fit_few(model, taxonomy, train, fit, pad)
+        fit_few(model, taxonomy, train, fit, base.pad)
     elif way == "frozen":
-        probe(model, taxonomy, train, fit, pad)
+        probe(model, taxonomy, train, fit, base.pad)
     else:
         fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=way == "plain")
     test = encode(parts.test, base, taxonomy, lengths[1])
-    logits = predict_logits(model, test, fit, pad).clone()
+    logits = predict_logits(model, test, fit, base.pad).clone()
     if way != "plain":
         ngrams = learn_ngrams(learn, base, taxonomy, lengths[1], fit)
-        (name, head) = next(iter(taxonomy.heads.items()))
-        weight = USUAL
         if crossed is not None:
-            known, truth = leaves(crossed.examples, name, head)
-            weight = fit_blend(crossed.encoder[name][known], crossed.ngrams[name][known], truth)
+            ngrams = weigh_beside(taxonomy, crossed.encoder, ngrams, crossed.ngrams, crossed.examples)
         elif way == "ours":
-            known, truth = leaves(parts.calibration, name, head)
-            seen = predict_logits(model, calibration, fit, pad).numpy()[:, : head.size]
-            heard = ngrams.logits([row.ids for row in encode(parts.calibration, base, taxonomy, lengths[1])])[name]
-            weight = fit_blend(seen[known], heard[known], truth)
-        logits[:, : head.size] += weight * torch.from_numpy(ngrams.logits([row.ids for row in test])[name])
+            seen = ngrams.by_head(predict_logits(model, calibration, fit, base.pad).numpy())
+            heard = ngrams.logits([row.ids for row in encode(parts.calibration, base, taxonomy, lengths[1])])
+            ngrams = weigh_beside(taxonomy, seen, ngrams, heard, parts.calibration)
+        else:
+            ngrams = replace(ngrams, blend=np.full(len(taxonomy.heads), USUAL, dtype=np.float32))
+        logits += torch.from_numpy(ngrams.blended(ngrams.logits([row.ids for row in test])))
     return next(iter(macro_f1(taxonomy, logits, test).values()))
 
 

@@ -166,7 +166,7 @@ def _states(
     if kept.exists():
         return torch.from_numpy(np.load(kept))
     model = TriageModel(base.encoder, base.hidden, taxonomy, 0.0)
-    states = pooled_states(model, tokens, recipe.fit, base.tokenizer.token_to_id("[PAD]") or 0)
+    states = pooled_states(model, tokens, recipe.fit, base.pad)
     kept.parent.mkdir(parents=True, exist_ok=True)
     np.save(kept, states)
     return torch.from_numpy(states)

@@ -77,7 +77,9 @@ def draft(
         ngrams = weigh_beside(taxonomy, crossed.encoder, ngrams, crossed.ngrams, crossed.examples)
     with tempfile.TemporaryDirectory() as outside:
         graph = Path(outside) / "graph.onnx"
-        written = write_faithful(model, graph, base, recipe.promise, taxonomy, manifest, parts.calibration, ngrams)
+        written = write_faithful(
+            model, graph, base, recipe.promise, taxonomy, manifest, parts.calibration, ngrams, weigh=crossed is None
+        )
         metrics = written.fidelity.metrics() | ({} if crossed is None else {"calibration/folds": float(FOLDS)})
         manifest = manifest.model_copy(update={"metrics": metrics})
         return write_bundle(path, manifest, taxonomy, fill)
@@ -98,7 +100,7 @@ def learn_calibration(
     answers = written.answers
     examples, logits = parts.calibration, answers.logits
     if crossed is not None:
-        examples, logits = crossed.examples, crossed.logits(written.ngrams.blend)
+        examples, logits = crossed.examples, crossed.logits(written.ngrams)
     heads = {}
     for name, head in taxonomy.heads.items():
         known, truth = leaves(examples, name, head)

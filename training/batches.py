@@ -70,6 +70,11 @@ def usual_length(examples: Sequence[Example], base: Base) -> int:
     return min(MOST_USUAL, _width(math.ceil(np.quantile(counts, 0.9))))
 
 
+def learned_length(examples: Sequence[Example], base: Base, fit: Fit) -> Length:
+    """What training reads of these examples' texts: what the recipe says, or else the usual length."""
+    return both_ends(min(fit.max_tokens or usual_length(examples, base), base.max_tokens))
+
+
 def batches(rows: Sequence[Encoded], fit: Fit, rng: random.Random | None) -> Iterator[list[int]]:
     """Batches, as indices into `rows`, under a budget of padded tokens; in random order with `rng`, else by length.
 

@@ -19,8 +19,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from complaints.bundle import Length
 from complaints.encoder import Logits
+from complaints.ngrams import NGrams
 from complaints.taxonomy import Taxonomy
-from training.batches import Encoded, encode
+from training.batches import encode
 from training.fit import fit_few, predict_logits
 from training.model import Base, TriageModel
 from training.ngrams import learn_ngrams
@@ -48,12 +49,10 @@ class Crossed:
         encoder, ngrams = ({head: said[kept] for head, said in part.items()} for part in (self.encoder, self.ngrams))
         return Crossed([self.examples[i] for i in kept], encoder, ngrams)
 
-    def logits(self, blend: npt.NDArray[np.float32]) -> dict[str, Logits]:
-        """Both together, head -> (N, K), the n-grams by their weights `blend`, one a head."""
-        return {
-            head: said + weight * self.ngrams[head]
-            for (head, said), weight in zip(self.encoder.items(), blend, strict=True)
-        }
+    def logits(self, weighed: NGrams) -> dict[str, Logits]:
+        """Both together, head -> (N, K), the n-grams by the weights of `weighed`."""
+        added = weighed.by_head(weighed.blended(self.ngrams))
+        return {head: said + added[head] for head, said in self.encoder.items()}
 
 
 def cross(
@@ -71,7 +70,7 @@ def cross(
     fold = _folds(examples, taxonomy, recipe)
     if fold is None:
         return None
-    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    pad = base.pad
     short, long = (encode(examples, base, taxonomy, length) for length in lengths)
     encoder = torch.empty(len(examples), sum(taxonomy.sizes.values()))
     said = {head: np.empty((len(examples), size), dtype=np.float32) for head, size in taxonomy.sizes.items()}
@@ -81,15 +80,13 @@ def cross(
         )
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         one = copy.deepcopy(model)
-        rows: list[Encoded] = [short[i] for i in inside for _ in range(examples[i].repeat)]
+        rows = [short[i] for i in inside for _ in range(examples[i].repeat)]
         fit_few(one, taxonomy, rows, recipe.fit, pad)
         encoder[outside] = predict_logits(one, [long[i] for i in outside], recipe.fit, pad)
         ngrams = learn_ngrams([examples[i] for i in inside], base, taxonomy, lengths[1], recipe.fit)
         for head, found in ngrams.logits([long[i].ids for i in outside]).items():
             said[head][outside] = found
-    parts = encoder.numpy().astype(np.float32)
-    by_head = dict(zip(said, np.split(parts, np.cumsum(list(taxonomy.sizes.values()))[:-1], axis=1), strict=True))
-    return Crossed(list(examples), by_head, said)
+    return Crossed(list(examples), ngrams.by_head(encoder.numpy()), said)
 
 
 def _folds(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> npt.NDArray[np.int64] | None:
@@ -97,7 +94,7 @@ def _folds(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> n
     first = next(iter(taxonomy.heads))
     labels = [one.labels.get(first, "") for one in examples]
     groups = near_duplicate_groups([text_of(one) for one in examples], recipe.split.near_duplicate)
-    if max(len({g for g, mine in zip(groups, labels, strict=True) if mine == label}) for label in labels) < FOLDS:
+    if max(len({g for g, mine in zip(groups, labels, strict=True) if mine == label}) for label in set(labels)) < FOLDS:
         return None
     found = np.empty(len(examples), dtype=np.int64)
     divide = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=recipe.split.seed)

@@ -88,7 +88,7 @@ class Written:
     answers: Encoded
 
 
-def write_faithful(
+def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on what it is measured
     model: TriageModel,
     path: Path,
     base: Base,
@@ -97,11 +97,13 @@ def write_faithful(
     manifest: Manifest,
     examples: Sequence[Example],
     ngrams: NGrams,
+    *,
+    weigh: bool = True,
 ) -> Written:
     """Write the quickest graph that holds the limits on `examples`.
 
     What is measured is what will be served: `ngrams` are added, weighed beside the fp32 graph on these examples, which
-    training has not seen then, unless they have their weights already.
+    training has not seen then; with `weigh` off they have their weights already.
     """
     graph = trace(model)
     texts = [read_text(example) for example in examples]
@@ -124,7 +126,7 @@ def write_faithful(
 
         exact = answers("fp32", [texts[i] for i in some])
         weighed = ngrams
-        if not ngrams.blend.any():
+        if weigh:
             weighed = weigh_beside(taxonomy, exact.logits, ngrams, _rows(said, some), sample)
         added = weighed.by_head(weighed.blended(said))
         exact = _sum(exact, _rows(added, some))

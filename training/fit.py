@@ -93,7 +93,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     if not macro_f1(taxonomy, torch.zeros(len(calibration), model.heads.out_features), calibration):
         raise InvalidInput("no calibration row carries a leaf's label, by which the best epoch is chosen: add rows")
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
-    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    pad = base.pad
     rows = rows_a_label(taxonomy, train)
     few = few_rows(taxonomy, train, fit) and not warm
     if few:

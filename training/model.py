@@ -117,6 +117,11 @@ class Base:
     vocabulary: tuple[int, int]
     learned: Learned | None = None
 
+    @property
+    def pad(self) -> int:
+        """The token that fills up shorter texts of a batch."""
+        return self.tokenizer.token_to_id("[PAD]") or 0
+
 
 def load_base(name: str, packaged: Path) -> Base:
     """Load an encoder: PACKAGED is the one in the folder `packaged`, else a hub name, a folder, or a bundle's folder.

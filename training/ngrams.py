@@ -17,7 +17,7 @@ from training.augment import again
 from training.batches import encode
 from training.model import Base
 from training.recipe import Fit
-from training.sources import Example
+from training.sources import Example, repeated
 
 # The n-grams that stand in most texts: 63 labels of int8 each come to 6 MB. More did not better calibration rows.
 FEATURES = 100_000
@@ -33,7 +33,7 @@ def learn_ngrams(examples: Sequence[Example], base: Base, taxonomy: Taxonomy, le
 
     Without those it takes politeness for a sign of where a text came from.
     """
-    read = [one for one in examples for _ in range(one.repeat)]
+    read = repeated(examples)
     read += [said for _, said in again(read, fit.augment, random.Random(fit.seed))]  # noqa: S311 - no secret
     rows = encode(read, base, taxonomy, length)
     return fit_ngrams(taxonomy, [row.ids for row in rows], np.stack([row.admissible.numpy() for row in rows]))

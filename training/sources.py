@@ -48,6 +48,11 @@ def leaves(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int
     return known, np.array([head.ids.index(examples[i].labels[name]) for i in known], dtype=np.int64)
 
 
+def repeated(examples: Sequence[Example]) -> list[Example]:
+    """Each example as often as it is read an epoch."""
+    return [one for one in examples for _ in range(one.repeat)]
+
+
 def sha1(text: str) -> str:
     """The key of a text in annotation files."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -36,7 +36,7 @@ def steady(
     fit: Fit,
 ) -> None:
     """Fit `model` in place for `fit.steady` epochs; `otherwise` gives the rows of `train`, each said otherwise."""
-    pad = base.tokenizer.token_to_id("[PAD]") or 0
+    pad = base.pad
     rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
     teacher = by_head(predict_logits(model, train, fit, pad), taxonomy)
     rate = RATE * fit.learning_rate

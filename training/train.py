@@ -41,7 +41,7 @@ from training.assemble import draft, finish, new_manifest
 from training.audit import audit
 from training.augment import again
 from training.baseline import baseline
-from training.batches import Encoded, both_ends, encode, usual_length
+from training.batches import Encoded, encode, learned_length
 from training.compare import HeadChange, changes, same_labels
 from training.contrast import rows_a_label
 from training.corrections import Mixed, mix, settle
@@ -53,7 +53,7 @@ from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
 from training.registry import COMPARISON, RECIPE, Registry, gate_tags
-from training.sources import read_sources
+from training.sources import read_sources, repeated
 from training.splits import Parts, split
 from training.steady import steady
 from training.warm import SHOWN, gentle, inherit, part_way, rehearsal
@@ -178,19 +178,19 @@ def _fit_few(
     """
     parts, fit = mixed.parts, recipe.fit
     examples = [*parts.train, *parts.calibration]
-    learned = [one for one in examples for _ in range(one.repeat)]
+    learned = repeated(examples)
     if not parts.test or len(learned) >= MANY:
         return None
-    tokens = min(fit.max_tokens or usual_length(learned, base), base.max_tokens)
-    rows = encode(learned, base, taxonomy, both_ends(tokens))
+    length = learned_length(learned, base, fit)
+    rows = encode(learned, base, taxonomy, length)
     if not few_rows(taxonomy, rows, fit):
         return None
     log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning", rows_a_label(taxonomy, rows))
-    crossed = cross(model, base, taxonomy, recipe, examples, (both_ends(tokens), served))
+    crossed = cross(model, base, taxonomy, recipe, examples, (length, served))
     if crossed is None:
         return None
     crossed = crossed.without(mixed.corrected)
-    fit_few(model, taxonomy, rows, fit, base.tokenizer.token_to_id("[PAD]") or 0)
+    fit_few(model, taxonomy, rows, fit, base.pad)
     mlflow.log_metric("rows_a_label", rows_a_label(taxonomy, rows))
     return crossed
 
@@ -198,10 +198,9 @@ def _fit_few(
 def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mixed: Mixed, *, warm: bool) -> int:
     """Fit the model on the training rows; returns the epoch that was kept."""
     fit = recipe.fit
-    rows = [example for example in mixed.parts.train for _ in range(example.repeat)]
-    tokens = min(fit.max_tokens or usual_length(rows, base), base.max_tokens)
-    log.info("texts are cut to %d tokens in training", tokens)
-    length = both_ends(tokens)
+    rows = repeated(mixed.parts.train)
+    length = learned_length(rows, base, fit)
+    log.info("texts are cut to %d tokens in training", length.max_tokens)
     shown = mixed.parts.calibration
     known, before = None, {}
     if warm:

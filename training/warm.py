@@ -17,7 +17,7 @@ from complaints.taxonomy import Taxonomy
 from training.model import Base, TriageModel
 from training.probe import UNSEEN
 from training.recipe import Fit
-from training.sources import Example
+from training.sources import Example, repeated
 
 # A few epochs, and rates of this share of those from which a model is trained anew.
 EPOCHS, RATE = 2, 0.2
@@ -120,4 +120,4 @@ def rehearsal(corrected: Sequence[Example], train: Sequence[Example], replay: fl
         if len(chosen) >= most:
             break
         chosen.setdefault(i)
-    return [*(one for one in corrected for _ in range(one.repeat)), *(old[i] for i in chosen)]
+    return [*repeated(corrected), *(old[i] for i in chosen)]

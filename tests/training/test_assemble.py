@@ -139,6 +139,8 @@ def pretend(
     manifest: Manifest,
     examples: list[Example],
     ngrams: NGrams,
+    *,
+    weigh: bool,
 ) -> Written:
     """An empty graph that loses nothing."""
     path.touch()

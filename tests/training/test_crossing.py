@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from training import crossing
 from training.batches import Encoded, encode
 from training.crossing import FOLDS, cross
 from training.model import Base, TriageModel
+from training.ngrams import learn_ngrams
 from training.recipe import Fit, Recipe, Source
 from training.sources import Example
 
@@ -81,8 +83,8 @@ def test_what_is_said_is_worth_something_and_in_the_order_of_the_rows(
     assert found is not None
     assert all((value == before[name]).all() for name, value in model.state_dict().items())
     truth = np.array([three.heads["topic"].ids.index(one.labels["topic"]) for one in examples])
-    blend = np.array([2.0, 0.0, 0.0], dtype=np.float32)
-    joint = found.logits(blend)
+    ngrams = learn_ngrams(examples, base, three, LENGTHS[0], recipe.fit)
+    joint = found.logits(replace(ngrams, blend=np.array([2.0, 0.0, 0.0], dtype=np.float32)))
     assert np.allclose(joint["topic"], found.encoder["topic"] + 2 * found.ngrams["topic"])
     assert np.allclose(joint["mood"], found.encoder["mood"])
     for said in (found.encoder["topic"], found.ngrams["topic"], joint["topic"]):

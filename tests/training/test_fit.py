@@ -20,11 +20,7 @@ from training.sources import Example
 Make = Callable[..., Example]
 
 
-@pytest.fixture(autouse=True)
-def whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In fp32 on every processor, so that numbers can be compared closely."""
-    monkeypatch.setattr("training.batches.HALVES", ())
-
+pytestmark = pytest.mark.usefixtures("whole")
 
 NONE = torch.zeros(12, dtype=torch.bool)
 
