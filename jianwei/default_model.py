@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from complaints.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from serving.champion import First
     from serving.settings import Settings
     from training.registry import Registry
 
@@ -26,15 +27,23 @@ def packaged_base() -> Path:
     return Path(str(resources.files("jianwei") / "bundles" / "base"))
 
 
+def first_start(settings: Settings) -> First | None:
+    """What a very first start answers with, before it has a registry of its own; None on every other start."""
+    from serving.champion import First
+
+    local = settings.tracking_uri.removeprefix("sqlite:///")
+    if settings.model != NAME or local == settings.tracking_uri or Path(local).exists() or _remembers(settings):
+        return None
+    return First(packaged_bundle(), lambda: ensure_champion(settings))
+
+
 def ensure_champion(settings: Settings) -> None:
     """Put the packaged bundle into a local registry as champion, where it holds no champion of the model served.
 
     A start that remembers a champion does not ask: importing mlflow alone takes seconds. Other people's registries
     (MLFLOW_TRACKING_URI) are never written to by serving. Raises InvalidInput where there is nothing to serve.
     """
-    if (settings.models / f"champion-{settings.model}.json").exists() or not settings.tracking_uri.startswith(
-        "sqlite:"
-    ):
+    if _remembers(settings) or not settings.tracking_uri.startswith("sqlite:"):
         return
     from complaints.bundle import Bundle
     from training.registry import Registry
@@ -47,6 +56,10 @@ def ensure_champion(settings: Settings) -> None:
     sys.stderr.write("first start: putting the model that comes with jianwei into the registry …\n")
     version = registry.register_bundle(Bundle.open(packaged_bundle()), "packaged")
     registry.promote(NAME, version, "first start")
+
+
+def _remembers(settings: Settings) -> bool:
+    return (settings.models / f"champion-{settings.model}.json").exists()
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from complaints.errors import JianweiError
 from serving.admission import Admission
-from serving.champion import Champion, Source
+from serving.champion import Champion, First, Source
 from serving.gate import OPEN, Gate
 from serving.metrics import Metrics
 from serving.models import Opened
@@ -43,10 +43,16 @@ Every error is a problem document (RFC 9457). Text travels in bodies, never in U
 """
 
 
-def create_app(settings: Settings, predictor_source: Source | None = None, models: Opened | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    predictor_source: Source | None = None,
+    models: Opened | None = None,
+    first: First | None = None,
+) -> FastAPI:
     """The service as an ASGI application; the registry's champion answers unless another source is given.
 
-    `models` opens the registry for those who promote and roll back; without it only the champion is followed.
+    `models` opens the registry for those who promote and roll back; without it only the champion is followed. `first`
+    is what answers where there is no registry yet.
 
     Nothing is opened before the application starts. Run it in one process a host: its threads use all cores.
     """
@@ -64,7 +70,8 @@ def create_app(settings: Settings, predictor_source: Source | None = None, model
         salt = key.get_secret_value() if key is not None else store.salt()
         workers = Workers(settings.workers, settings.queue)
         threads = ThreadPoolExecutor(DATABASE_THREADS, "database")
-        source = predictor_source if predictor_source is not None else Champion(settings, policies.control.policy)
+        policy = policies.control.policy
+        source = predictor_source if predictor_source is not None else Champion(settings, policy, first)
         source.start()
         policies.start()
         busy = workers

@@ -1,7 +1,8 @@
 """Which model answers: the registry's champion, fetched, loaded beside the one that serves, and swapped in.
 
 The last champion is remembered on disk and loaded at once on the next start: asking the registry takes seconds
-(mlflow alone two to import), and a registry that is down must not keep a model from serving.
+(mlflow alone two to import), and a registry that is down must not keep a model from serving. For the same reason the
+very first start answers before there is a registry, and makes it behind its answers.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from complaints.risk import Policy
 from serving.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+# Registries count from it.
+FIRST_VERSION = "1"
 # Seconds until a version that could not be loaded is fetched again; one that is whole would not change.
 RETRY = 60.0
 # Mlflow's own defaults try a dead server for minutes; here the next look comes in seconds anyway.
@@ -90,6 +93,17 @@ class Fixed:
         """Nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class First:
+    """What answers while there is no registry yet: `bundle`, a folder, which `register` makes FIRST_VERSION of one.
+
+    `register` also makes it the champion, where no other is by then; it is called until it raises nothing.
+    """
+
+    bundle: Path
+    register: Callable[[], None]
+
+
 class _Remembered(BaseModel):
     """`champion-<name>.json`."""
 
@@ -105,9 +119,10 @@ class Champion:
     on serving.
     """
 
-    def __init__(self, settings: Settings, policy: Policy) -> None:
+    def __init__(self, settings: Settings, policy: Policy, first: First | None = None) -> None:
         self._settings = settings
         self._policy = policy
+        self._first = first
         self._note = settings.models / f"champion-{settings.model}.json"
         self._snapshot: Snapshot | None = None
         self._challenger: Snapshot | None = None
@@ -116,7 +131,7 @@ class Champion:
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
 
     def start(self) -> None:
-        """Load the remembered champion, if there is one, and begin to watch the registry."""
+        """Load the remembered champion, or what a first start answers with, and begin to watch the registry."""
         try:
             self._recall()
         except (JianweiError, OSError, ValueError) as error:
@@ -145,13 +160,15 @@ class Champion:
 
     def look(self) -> None:
         """Ask the registry once and load a new champion if there is one; raises RegistryError or BundleError."""
+        if self._first is not None:
+            self._register(self._first)
         name, served = self._settings.model, self._snapshot
         version = resolve(self._settings.tracking_uri, name, CHAMPION)
         loaded = self._load(CHAMPION, version, served)
         if loaded is None:
             return
         self._snapshot = loaded
-        _write(self._note, _Remembered(version=version, folder=loaded.predictor.bundle.path).model_dump_json())
+        self._remember(version, loaded.predictor.bundle.path)
         log.info("champion_loaded", model=name, version=version, before=served.version if served else None)
 
     def look_beside(self) -> None:
@@ -181,12 +198,31 @@ class Champion:
         self._refused.pop(alias, None)
         return loaded
 
+    def _register(self, first: First) -> None:
+        """Put what answers into the registry; it goes on answering, and is remembered from where the registry's lies.
+
+        The package's own folder is not remembered: the next release has another model there.
+        """
+        first.register()
+        folder, version = fetch(self._settings.tracking_uri, self._settings.model, CHAMPION, self._settings.models)
+        self._first, served = None, self._snapshot
+        if served is not None and (served.version, served.digest) == (version, Bundle.open(folder).digest):
+            self._remember(version, folder)
+
+    def _remember(self, version: str, folder: Path) -> None:
+        _write(self._note, _Remembered(version=version, folder=folder).model_dump_json())
+
     def _recall(self) -> None:
-        if self._note.exists():
+        name = self._settings.model
+        if self._first is not None:
+            path, version = self._first.bundle, FIRST_VERSION
+        elif self._note.exists():
             note = _Remembered.model_validate_json(self._note.read_text(encoding="utf-8"))
-            name = self._settings.model
-            self._snapshot = load(note.folder, self._policy, version=note.version, alias=CHAMPION, name=name)
-            log.info("champion_remembered", model=name, version=note.version)
+            path, version = note.folder, note.version
+        else:
+            return
+        self._snapshot = load(path, self._policy, version=version, alias=CHAMPION, name=name)
+        log.info("champion_remembered" if self._first is None else "first_start", model=name, version=version)
 
     def _watch(self) -> None:
         said: dict[str, str] = {}

@@ -17,7 +17,7 @@ from complaints.bundle import Bundle
 from complaints.errors import BundleError, NotReady, RegistryError
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
-from serving.champion import Champion, fetch, load, resolve
+from serving.champion import Champion, First, fetch, load, resolve
 from serving.settings import Settings
 
 NAMES = itertools.count()
@@ -156,6 +156,42 @@ def test_it_starts_from_memory_with_a_dead_registry(
         for response in (client.get("/health/ready"), client.post("/v1/predictions", json={"text": "空调"})):
             assert (response.status_code, response.json()["type"]) == (503, "urn:jianwei:problem:not-ready")
             assert int(response.headers["retry-after"]) > 0
+
+
+def test_a_first_start_answers_before_there_is_a_registry(
+    registry: Registry, settings: Settings, make_bundle: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    packaged = make_bundle(tmp_path / "packaged")
+    digest = packaged.digest
+    asked, may = [], threading.Event()
+
+    def register() -> None:
+        asked.append("once more")
+        may.wait(30)
+        if len(asked) == 1:
+            raise RegistryError("the disk is full")
+        source = registry.folder / registry.name
+        shutil.copytree(packaged.path, source / "bundle")
+        registry.crown(str(registry.client.create_model_version(registry.name, str(source)).version))
+
+    one = Champion(settings, Policy.load(), First(packaged.path, register))
+    note = settings.models / f"champion-{registry.name}.json"
+    with structlog.testing.capture_logs() as logs:
+        one.start()
+        first = one.current()
+        assert (first.version, first.alias, first.digest) == ("1", "champion", digest)
+        may.set()
+        wait_until(note.exists)
+    assert any("the disk is full" in line.get("reason", "") for line in logs)
+    assert one.current() is first  # what is in the registry now is what answered all the time
+    shutil.rmtree(packaged.path)  # as another release would
+    two = Champion(settings, Policy.load())
+    two.start()
+    assert (two.current().version, two.current().digest) == ("1", digest)
+    registry.crown(registry.register("bundle", favour=1))
+    wait_until(lambda: one.current().version == two.current().version == "2")
+    one.stop()
+    two.stop()
 
 
 def test_a_swap_under_load_mixes_nothing(registry: Registry, settings: Settings, served: Any, wait_until: Any) -> None:
