@@ -114,8 +114,15 @@ class DataFile:
 
     def _csv(self) -> Iterator[Row | BadRow]:
         csv.field_size_limit(LONGEST_FIELD)
+        ended = False
+
+        def lines() -> Iterator[str]:
+            nonlocal ended
+            yield from file
+            ended = True
+
         with self._open() as file:
-            reader = csv.reader(file, self._dialect(), strict=False)
+            reader = csv.reader(lines(), self._dialect(), strict=False)
             next(reader)
             number = 0
             while True:
@@ -129,6 +136,9 @@ class DataFile:
                     if isinstance(error, UnicodeDecodeError):  # the decoder cannot go on behind it
                         return
                     continue
+                if ended:  # it asked for more lines than there are
+                    yield BadRow(number, "a quote is opened here and never closed: all that follows is in one cell")
+                    return
                 while len(cells) > len(self.columns) and not cells[-1]:
                     cells.pop()
                 if not cells:
@@ -177,8 +187,10 @@ class DataFile:
             raise UnreadableFile(
                 f"{self.path} is not a readable .xlsx file ({error}); save it from Excel again"
             ) from error
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # some programs write a size that is not the sheet's, and rows beyond it were lost
         try:
-            yield from book.worksheets[0].iter_rows(values_only=True)
+            yield from sheet.iter_rows(values_only=True)
         finally:
             book.close()
 

@@ -67,9 +67,10 @@ def calibrate_head(
     members = np.array(groups if groups is not None else [""] * len(truth))
     found = _thresholds(list(head.ids), leaf, truth, promise, members)
     if head.parents:
-        above = parent_probabilities(head, leaf)
+        left = ~_automatic(list(head.ids), leaf, found)  # a parent is asked where its leaves are not sure alone
+        above = parent_probabilities(head, leaf[left])
         parent_of = np.array([head.parents.index(head.parent(label) or "") for label in head.ids])
-        found |= _thresholds(list(head.parents), above, parent_of[truth], promise, members)
+        found |= _thresholds(list(head.parents), above, parent_of[truth[left]], promise, members[left])
     return learned.model_copy(
         update={"thresholds": found, "set_floors": set_floors(head, leaf, truth, promise.coverage)}
     )
@@ -175,6 +176,12 @@ def _thresholds(
     return found
 
 
+def _automatic(labels: list[str], p: Probabilities, thresholds: dict[str, float | None]) -> Right:
+    """(N,) Whether the likeliest label reaches its threshold."""
+    needed = np.array([2.0 if (one := thresholds[label]) is None else one for label in labels])  # 2: out of reach
+    return np.round(p.max(axis=1), DECIMALS) >= needed[p.argmax(axis=1)]  # type: ignore[no-any-return]
+
+
 def _fair(confidence: Probabilities, right: Right, groups: Groups, start: float | None, target: float) -> float | None:
     """The lowest threshold from `start` on at which each group with rows enough is right often enough."""
     for group in sorted(set(groups.tolist())):
@@ -185,11 +192,16 @@ def _fair(confidence: Probabilities, right: Right, groups: Groups, start: float 
 
 
 def _raised(confidence: Probabilities, right: Right, start: float, target: float) -> float | None:
-    """The lowest threshold from `start` on at which the rows above it are right often enough; None if nowhere."""
+    """The lowest threshold from `start` on at which the rows above it are right often enough; None if nowhere.
+
+    Fewer than FEW rows above it show nothing, but all of them right contradict nothing either where no more are there.
+    """
     if (confidence >= start).sum() < FEW:
         return start if right[confidence >= start].all() else None
     for threshold in np.unique(confidence[confidence >= start]):
         inside = confidence >= threshold
+        if inside.sum() < FEW:
+            return None
         if right[inside].mean() >= target:
             return float(threshold)
     return None

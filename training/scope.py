@@ -8,6 +8,7 @@ against them held for kinds of text that were kept from it (experiments/LOG.md).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -48,8 +49,9 @@ def fit_scope(own: Vectors, foreign: Vectors, calibration: Vectors) -> Scope:
     model.fit(np.concatenate([own, foreign]), np.array([1] * len(own) + [0] * len(foreign)))
     weights = tuple(float(value) for value in np.round(model.coef_[0], 5))
     drawn = Scope(weights=weights, bias=round(float(model.intercept_[0]), 5), threshold=0.0)
-    threshold = float(np.quantile(drawn.scores(calibration), FALSE_ALARMS))
-    return drawn.model_copy(update={"threshold": round(threshold, 5)})
+    # Of few rows the lowest: between it and the next lies no row to say where one in a hundred would be.
+    threshold = float(np.quantile(drawn.scores(calibration), FALSE_ALARMS, method="lower"))
+    return drawn.model_copy(update={"threshold": math.floor(threshold * 1e5) / 1e5})
 
 
 def scope_report(scope: Scope, own: Vectors, foreign: Vectors, kinds: Sequence[str]) -> dict[str, float]:

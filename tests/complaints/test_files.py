@@ -147,6 +147,22 @@ def test_quoted_newlines_commas_and_quotes(write: Write) -> None:
     ]
 
 
+@pytest.mark.parametrize("open_row", ['3,"屏幕坏了', '3,"屏幕坏了\n4,没人管\n5,还是没人管\n'])
+def test_a_quote_that_is_never_closed_is_a_bad_row_and_not_a_long_text(write: Write, open_row: str) -> None:
+    rows = list(DataFile(write(TABLE + open_row)))
+    assert [row.values for row in rows[:2] if isinstance(row, Row)] == ROWS
+    assert isinstance(rows[2], BadRow)
+    assert (len(rows), rows[2].number) == (3, 3)
+    assert "never closed" in rows[2].reason
+
+
+@pytest.mark.parametrize("last", ['3,屏幕19"\n', '3,屏幕19"', '3,"屏幕\n坏了"', '3,"屏幕坏了"\n'])
+def test_quotes_at_the_end_that_are_none_or_closed(write: Write, last: str) -> None:
+    rows = list(DataFile(write(TABLE + last)))
+    assert all(isinstance(row, Row) for row in rows)
+    assert len(rows) == 3
+
+
 def test_ragged_rows_are_bad_and_the_rest_is_read(write: Write) -> None:
     rows = list(DataFile(write("a,b\n1,2\n3\n4,5,6\n7,8\n")))
     assert rows == [
@@ -306,6 +322,17 @@ def test_excel_with_numbers_and_empty_rows(tmp_path: Path) -> None:
         Row(3, {"编号": "0012", "内容": "第一行\n第二行", "金额": "true"}),
     ]
     assert list(file) == list(file)
+
+
+@pytest.mark.parametrize("said", ["A1", "A1:B2"])
+def test_excel_with_a_size_that_is_not_its_own(tmp_path: Path, said: str) -> None:
+    whole = workbook(tmp_path / "whole.xlsx", [["编号", "内容"], [1, "快递丢了"], [2, "屏幕坏了"]])
+    path = tmp_path / "t.xlsx"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b'ref="A1:B3"', f'ref="{said}"'.encode()))
+    assert b"A1:B3" not in zipfile.ZipFile(path).read("xl/worksheets/sheet1.xml")
+    assert values(path) == values(whole) == [{"编号": "1", "内容": "快递丢了"}, {"编号": "2", "内容": "屏幕坏了"}]
 
 
 def test_excel_dates_are_text(tmp_path: Path) -> None:

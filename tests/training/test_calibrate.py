@@ -355,6 +355,44 @@ def test_what_is_auto_keeps_the_promise_over_labels_and_parents(three: Taxonomy)
     assert broken / runs <= PROMISE.risk + 0.1
 
 
+def half_plain(rng: np.random.Generator, n: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Of three rows two are plain to the leaf; of the third the model is as sure of the parent, and too often wrong."""
+    plain = rng.random(n) < 2 / 3
+    guess = rng.integers(5, size=n)
+    sibling = np.array([1, 0, 3, 4, 2])[guess]
+    logits = np.zeros((n, 5))
+    logits[np.arange(n), guess] = 8.0
+    logits[~plain, sibling[~plain]] = 7.9
+    wrong = ~plain & (rng.random(n) < 0.2)
+    leaf = np.where(~plain & (rng.random(n) < 0.5), sibling, guess)
+    truth = np.where(wrong, (guess + 2) % 5, np.where(plain, guess, leaf))
+    return (logits + rng.normal(0, 0.05, logits.shape)).astype(np.float32), truth
+
+
+def test_a_parent_keeps_its_promise_on_the_rows_that_its_leaves_leave_to_it(three: Taxonomy) -> None:
+    head, rng = three.heads["area"], np.random.default_rng(12)
+    found = calibrate_head(head, *half_plain(rng, 900), PROMISE)
+    fresh, truth = half_plain(rng, 2000)
+    cleaned = [Cleaned("快递", False, True)] * len(truth)
+    decided = [row["area"] for row in decide(three, Calibration(heads={"area": found}), encoded(fresh), cleaned)]
+    auto = [(one.label, t) for one, t in zip(decided, truth, strict=True) if one.decision == "auto"]
+    assert sum(label in head.ids for label, _ in auto) > 1000
+    parents = [label == head.parent(head.ids[t]) for label, t in auto if label in head.parents]
+    assert not parents or np.mean(parents) >= PROMISE.precision_target - 0.03
+
+
+def test_a_few_of_the_surest_do_not_excuse_the_rest(three: Taxonomy) -> None:
+    """A label of 30 answers, every second one wrong but the surest: no threshold is read off that one."""
+    rng = np.random.default_rng(13)
+    guess = np.array([0] * 300 + [1] * 300 + [2] * 30)
+    logits = np.zeros((len(guess), 3))
+    logits[np.arange(len(guess)), guess] = 6.0 + rng.random(len(guess))
+    logits[600, 2] = 8.0
+    truth = guess.copy()
+    truth[601::2] = 0
+    assert calibrate_head(three.heads["topic"], logits.astype(np.float32), truth, PROMISE).thresholds["money"] is None
+
+
 def test_parent_probabilities_are_what_parents_are_calibrated_on(three: Taxonomy) -> None:
     p = np.array([[0.1, 0.2, 0.3, 0.25, 0.15]])
     assert parent_probabilities(three.heads["area"], p) == pytest.approx(np.array([[0.3, 0.7]]))

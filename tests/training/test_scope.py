@@ -37,6 +37,14 @@ def test_however_alike_they_are_99_in_100_of_calibration_are_let_in(seed: int) -
     assert (scope.scores(calibration) >= scope.threshold).mean() >= 0.99 - 1e-9
 
 
+@pytest.mark.parametrize("rows", [10, 60, 99])
+def test_of_few_calibration_rows_none_is_turned_away(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    calibration = cloud(rng, 0, rows)
+    scope = fit_scope(cloud(rng, 0, 300), cloud(rng, 3, 100), calibration)
+    assert (scope.scores(calibration) >= scope.threshold).all()
+
+
 def test_few_own_rows_and_many_foreign_ones_are_weighed_alike() -> None:
     rng = np.random.default_rng(1)
     scope = fit_scope(cloud(rng, 0, 20), cloud(rng, 3, 600), cloud(rng, 0, 30))
