@@ -190,7 +190,7 @@ def main() -> None:
             load = Load(address, expected, options.requests, options.callers)
             load.start()
             deeds: list[Deed] = [
-                (functools.partial(registry.promote, name, version, "better"), version)
+                (functools.partial(registry.promote, name, version, "better", force=True), version)
                 for version in (second, third, fourth)
             ]
             deeds.append((lambda: registry.rollback(name, "worse"), third))

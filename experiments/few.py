@@ -33,6 +33,7 @@ from training.blend import USUAL, weigh_beside
 from training.crossing import cross
 from training.fit import FEWEST_TO_CHOOSE, few_rows, fit_few, fit_model, macro_f1, predict_logits
 from training.model import TriageModel, load_base
+from training.names import named
 from training.ngrams import learn_ngrams
 from training.probe import probe
 from training.recipe import Recipe
@@ -68,7 +69,7 @@ def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float
     train = every if free else encode(parts.train, base, taxonomy, lengths[0])
     crossed = cross(model, base, taxonomy, recipe, both, lengths) if few else None
     if few:
-        fit_few(model, taxonomy, train, fit, base.pad)
+        fit_few(model, base, taxonomy, train, fit)
     elif way == "frozen":
         probe(model, taxonomy, train, fit, base.pad)
     else:
@@ -76,7 +77,8 @@ def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float
     test = encode(parts.test, base, taxonomy, lengths[1])
     logits = predict_logits(model, test, fit, base.pad).clone()
     if way != "plain":
-        ngrams = learn_ngrams(learn, base, taxonomy, lengths[1], fit)
+        names = named(taxonomy) if few else []
+        ngrams = learn_ngrams([*learn, *names], base, taxonomy, lengths[1], fit)
         if crossed is not None:
             ngrams = weigh_beside(taxonomy, crossed.encoder, ngrams, crossed.ngrams, crossed.examples)
         elif way == "ours":

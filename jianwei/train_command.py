@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from training.registry import Registry
     from training.train import Trained
 
+# Metric of a manifest whose model has read all rows but the test's (training/assemble.py).
+FOLDS = "calibration/folds"
+
 
 def train(
+    context: typer.Context,
     recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML), as in experiments/")] = None,
     data: Annotated[Path | None, typer.Option(help="Instead of a recipe: a file of labelled rows")] = None,
     taxonomy: Annotated[str | None, typer.Option(help="With --data: taxonomy file, or a packaged name")] = None,
@@ -58,6 +62,7 @@ def train(
 
     The new version becomes champion by itself only where there is none; else see `jianwei models promote`.
     """
+    _all_are_read(context, recipe, warm_start)
     prepare()
     from complaints.bundle import Bundle
     from complaints.predictor import Predictor
@@ -110,6 +115,23 @@ def train(
         raise typer.Exit(1)
 
 
+def _all_are_read(context: typer.Context, recipe: Path | None, warm_start: str | None) -> None:
+    """Raises InvalidInput naming the options given that this run would not look at."""
+    about_rows = ("taxonomy", "head", "text", "title")
+    unread: list[tuple[tuple[str, ...], str]] = []
+    if recipe is not None:
+        remedy = "a recipe says that itself: write it there, or say --data instead of a recipe"
+        unread.append((("name", *about_rows), remedy))
+    if warm_start is not None:
+        remedy = "a warm start goes on by its version's own recipe: leave it out, or train anew without --warm-start"
+        unread.append(((*about_rows, "base"), remedy))
+    for options, remedy in unread:
+        sources = {one: context.get_parameter_source(one) for one in options}
+        # By name, for typer brings its own copy of click: --base may come from the environment, which is no mistake.
+        if given := [f"--{one}" for one, source in sources.items() if source and source.name == "COMMANDLINE"]:
+            raise InvalidInput(f"{', '.join(given)}: {remedy}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What a run is to do, and the folder of its recipe."""
@@ -129,7 +151,8 @@ def _written_plan(path: Path, base: str | None) -> _Plan:
 def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:
     """Go on from a version by its own recipe and taxonomy, or by the `recipe` given.
 
-    Raises InvalidInput where the version came without a recipe and none is given: its old rows are not known then.
+    Raises InvalidInput where the version came without a recipe and none is given, for its old rows are not known then;
+    and where it has learned from its calibration rows, on which nothing could be promised any more.
     """
     import yaml
 
@@ -143,6 +166,12 @@ def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name
     if model == settings.model:
         ensure_champion(settings)  # nothing may have been served from here yet
     path, number = fetch(settings.tracking_uri, model, version, settings.models)
+    if FOLDS in Bundle.open(path).manifest.metrics:
+        raise InvalidInput(
+            f"{model} version {number} was made from few rows and has learned from its calibration rows too, so what "
+            "goes on from it cannot be calibrated. Train anew, in minutes for so few: "
+            f"jianwei train {recipe or 'RECIPE'} --corrections FILE (or --data … as before, with --corrections FILE)"
+        )
     if given is not None:
         return _Plan(_based(given.recipe, str(path)), given.taxonomy, given.folder)
     known = registry.recipe(model, number)
@@ -187,5 +216,6 @@ def _recipe_for(
         if not kept:
             raise InvalidInput(f"taxonomy {found.name} has heads {', '.join(found.heads)}, none of them in --head")
         logging.getLogger("jianwei").warning("no --head for %s: left out of the model", ", ".join(missing))
-        found = found.model_copy(update={"heads": kept, "responsibility": None, "former": {}})
+        former = {head: labels for head, labels in found.former.items() if head in kept}
+        found = found.model_copy(update={"heads": kept, "responsibility": None, "former": former})
     return Recipe(name=name or found.name, taxonomy=taxonomy, sources=(source,)), found

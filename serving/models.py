@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 class ModelVersion(Protocol):
@@ -52,11 +52,17 @@ class Models(Protocol):
     def set_challenger(self, name: str, version: str | None) -> None:
         """Let a version run in shadow; None ends it."""
 
-    def promote(self, name: str, version: str, reason: str, *, force: bool = False) -> None:
-        """Make a version the champion; one that its gate refused is refused here too, unless `force`."""
+    def objection(self, name: str, version: str) -> Literal["refused", "unjudged", "outdated"] | None:
+        """Why a version may become champion by force alone; None where nothing speaks against it."""
 
-    def rollback(self, name: str, reason: str) -> str:
-        """Make the champion before this one champion again; returns its version."""
+    def promote(self, name: str, version: str, reason: str, *, force: bool = False) -> None:
+        """Make a version the champion; one with an objection() is refused, unless `force`."""
+
+    def rollback(self, name: str, reason: str, leaving: str | None = None) -> str:
+        """Make the champion before this one champion again; returns its version.
+
+        Raises Conflict where `leaving`, the version that is meant to go, is not champion any more.
+        """
 
     def card(self, name: str, version: str) -> str | None:
         """A version's model card (Markdown); None where it has none."""

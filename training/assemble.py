@@ -27,6 +27,7 @@ from training.card import card, notice
 from training.crossing import FOLDS, Crossed
 from training.fidelity import Written, write_faithful
 from training.model import Base, TriageModel, save_weights
+from training.names import named
 from training.ngrams import learn_ngrams
 from training.recipe import Recipe
 from training.scope import fit_scope, foreign_texts
@@ -71,7 +72,7 @@ def draft(
             write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
         encoder.close()
 
-    read = parts.train if crossed is None else [*parts.train, *parts.calibration]
+    read = parts.train if crossed is None else [*parts.train, *parts.calibration, *named(taxonomy)]
     ngrams = learn_ngrams(read, base, taxonomy, manifest.length, recipe.fit)
     if crossed is not None:
         ngrams = weigh_beside(taxonomy, crossed.encoder, ngrams, crossed.ngrams, crossed.examples)
@@ -124,9 +125,10 @@ def finish(
     anchors: dict[str, dict[str, float]],
     parts: Parts,
 ) -> Bundle:
-    """The draft with its metrics, card and notice, written to `path`."""
+    """The draft with its metrics, card and notice, written to `path`; without a test part they are calibration/…."""
+    part = "test" if parts.test else "calibration"
     metrics = made.manifest.metrics | {
-        f"test/{head}/{key}": float(value)
+        f"{part}/{head}/{key}": float(value)
         for head, numbers in found["heads"].items()
         for key, value in numbers.items()
         if isinstance(value, int | float)

@@ -27,6 +27,10 @@ WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEM
 COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
 OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
+NO_TEST = (
+    "There was no test part. What follows is of the calibration rows, on which temperatures and thresholds were "
+    "chosen: it flatters the model."
+)
 NOT_AUDITED = "Scope, evidence and robustness were not measured after a warm start: `jianwei evaluate --report` does."
 
 
@@ -71,8 +75,11 @@ def card(
         f"never stand in two parts. {_folds(manifest)}Sources: "
         f"{', '.join(f'{name} {rows}' for name, rows in sources.items())}.",
     ]
+    measured = "Test" if counts["test"] else "Calibration"
+    if not counts["test"]:
+        lines += ["", NO_TEST]
     for part, heads in ({"all": found["heads"]} | found["slices"]).items():
-        lines += ["", f"## Test: {part}", ""]
+        lines += ["", f"## {measured}: {part}", ""]
         lines += [
             "| head | rows | accuracy | macro-F1 | kappa | ECE (of luck) | auto: share | auto: right | SVM macro-F1 |"
         ]

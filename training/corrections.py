@@ -28,7 +28,7 @@ SOURCE = "corrections"
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One text with the labels that people agree on, when the last of them spoke, and whether it was drawn by audit."""
+    """One text with the labels that people agree on, when the first of them spoke, and whether audit drew it."""
 
     example: Example
     at: datetime
@@ -76,20 +76,25 @@ def settle(corrections: Iterable[Correction], taxonomy: Taxonomy) -> tuple[list[
             if label is not None:
                 labels[head] = label
         if labels:
-            first, last = words[0][0], max(one.given_at for one, _ in words)
+            first, since = words[0][0], min(one.given_at for one, _ in words)
             complaint = Complaint(text=first.text, title=first.title, channel=first.channel)
             example = Example(complaint, labels, SOURCE, group=SOURCE)
-            found.append(Settled(example, last, any(one.audit for one, _ in words)))
+            found.append(Settled(example, since, any(one.audit for one, _ in words)))
     counts["texts settled"] = len(found)
     return sorted(found, key=lambda one: (one.at, _text(one.example))), counts
 
 
 def _key(one: Correction) -> str:
-    return sha1(clean(whole(Complaint(text=one.text, title=one.title))).text)
+    return sha1(_cleaned(Complaint(text=one.text, title=one.title)))
 
 
 def _text(example: Example) -> str:
-    return whole(example.complaint)
+    return _cleaned(example.complaint)
+
+
+def _cleaned(complaint: Complaint) -> str:
+    """By which texts are the same: corrections come masked, and training rows as they were written."""
+    return clean(whole(complaint)).text
 
 
 def _vote(words: Sequence[tuple[Correction, str]], counts: Counter[str]) -> str | None:
@@ -115,9 +120,9 @@ def mix(settled: Sequence[Settled], counts: Counter[str], parts: Parts, settings
     """Put settled corrections beside a recipe's parts.
 
     A text that is nearly (`near`, Jaccard of 3-grams) one of calibration or test is left out. Audit texts only measure,
-    and so do the newest, a share of the others cut by time, near-duplicates together on the older side. As a file of
-    corrections only grows, what is newest today was never trained on by the champions before. A training row of the
-    very same text takes the labels that people gave.
+    and so do the newest, a share of the others cut by the time of their first word, near-duplicates together on the
+    older side. As a file of corrections only grows, what is newest today was never trained on by the champions before.
+    A training row of the very same text takes the labels that people gave.
     """
     mixed = Mixed(parts, counts=Counter(counts))
     protected = [*parts.calibration, *parts.test]
@@ -130,7 +135,8 @@ def mix(settled: Sequence[Settled], counts: Counter[str], parts: Parts, settings
     mixed.audit = [settled[i].example for i in free if settled[i].audit]
     mixed.counts["texts like an audited one"] = sum(own[i] in audited and not settled[i].audit for i in free)
     rest = [i for i in free if own[i] not in audited]
-    trained = {_text(one) for one in parts.train}  # which cannot measure any more
+    texts = [_text(one) for one in parts.train]
+    trained = set(texts)  # which cannot measure any more
     fresh = [i for i in rest if _text(settled[i].example) not in trained]
     cut = len(fresh) - round(settings.newest * len(fresh))
     older = {own[i] for i in (*fresh[:cut], *(set(rest) - set(fresh)))}
@@ -143,8 +149,8 @@ def mix(settled: Sequence[Settled], counts: Counter[str], parts: Parts, settings
     mixed.counts["texts held out, audit"] = len(mixed.audit)
     said = {_text(one): one.labels for one in mixed.corrected}
     kept = [
-        replace(one, labels={h: v for h, v in one.labels.items() if h not in said.get(_text(one), {})})
-        for one in parts.train
+        replace(one, labels={h: v for h, v in one.labels.items() if h not in said.get(text, {})})
+        for text, one in zip(texts, parts.train, strict=True)
     ]
     mixed.counts["labels of training rows overruled"] = sum(
         len(before.labels) - len(after.labels) for before, after in zip(parts.train, kept, strict=True)

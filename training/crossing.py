@@ -24,6 +24,7 @@ from complaints.taxonomy import Taxonomy
 from training.batches import encode
 from training.fit import fit_few, predict_logits
 from training.model import Base, TriageModel
+from training.names import named
 from training.ngrams import learn_ngrams
 from training.recipe import Recipe
 from training.sources import Example
@@ -70,7 +71,7 @@ def cross(
     fold = _folds(examples, taxonomy, recipe)
     if fold is None:
         return None
-    pad = base.pad
+    pad, names = base.pad, named(taxonomy)
     short, long = (encode(examples, base, taxonomy, length) for length in lengths)
     encoder = torch.empty(len(examples), sum(taxonomy.sizes.values()))
     said = {head: np.empty((len(examples), size), dtype=np.float32) for head, size in taxonomy.sizes.items()}
@@ -81,9 +82,9 @@ def cross(
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         one = copy.deepcopy(model)
         rows = [short[i] for i in inside for _ in range(examples[i].repeat)]
-        fit_few(one, taxonomy, rows, recipe.fit, pad)
+        fit_few(one, base, taxonomy, rows, recipe.fit)
         encoder[outside] = predict_logits(one, [long[i] for i in outside], recipe.fit, pad)
-        ngrams = learn_ngrams([examples[i] for i in inside], base, taxonomy, lengths[1], recipe.fit)
+        ngrams = learn_ngrams([*(examples[i] for i in inside), *names], base, taxonomy, lengths[1], recipe.fit)
         for head, found in ngrams.logits([long[i].ids for i in outside]).items():
             said[head][outside] = found
     return Crossed(list(examples), ngrams.by_head(encoder.numpy()), said)

@@ -21,16 +21,20 @@ from torch import Tensor
 
 from complaints.errors import InvalidInput
 from complaints.taxonomy import Taxonomy
-from training.batches import Encoded, batches, collate, halves
+from training.batches import Encoded, batches, both_ends, collate, encode, halves
 from training.contrast import contrast, rows_a_label
 from training.model import Base, TriageModel, losses
+from training.names import named
 from training.probe import probe
 from training.recipe import Fit
+from training.sources import repeated
 
 log = logging.getLogger(__name__)
 
 # Below so many rows a label, contrast and a probe are better than fine-tuning (experiments/LOG.md).
 FEW = 64
+# Tokens of a label's name, at most.
+SHORT = 32
 # Nor are so many rows few, however many labels share them: there is enough to fine-tune on.
 MANY = 1_000
 # With few rows an epoch is a handful of steps, in which an encoder learns nothing.
@@ -63,10 +67,12 @@ def few_rows(taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit) -> bool:
     return fit.epochs is None and len(rows) < MANY and 0 < rows_a_label(taxonomy, rows) < FEW
 
 
-def fit_few(model: TriageModel, taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit, pad: int) -> None:
-    """Fit `model` in place to few rows."""
-    contrast(model, taxonomy, rows, fit.seed, pad)
-    probe(model, taxonomy, rows, fit, pad)
+def fit_few(model: TriageModel, base: Base, taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit) -> None:
+    """Fit `model` in place to few rows, and to what their labels are called."""
+    names = encode(repeated(named(taxonomy)), base, taxonomy, both_ends(SHORT))
+    every = [*rows, *names]
+    contrast(model, taxonomy, every, fit.seed, base.pad)
+    probe(model, taxonomy, every, fit, base.pad)
     model.eval()
 
 
@@ -98,7 +104,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     few = few_rows(taxonomy, train, fit) and not warm
     if few:
         log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning unless epochs are asked for", rows)
-        fit_few(model, taxonomy, train, fit, pad)
+        fit_few(model, base, taxonomy, train, fit)
     elif not warm:
         probe(model, taxonomy, train, fit, pad)
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)

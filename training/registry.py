@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read by mlflow when it is imported
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
@@ -24,7 +25,7 @@ from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
 from complaints.bundle import Bundle
-from complaints.errors import RegistryError
+from complaints.errors import Conflict, RegistryError
 
 CHAMPION = "champion"
 # Tag of a registered model: versions that were champion, oldest first, the present one last.
@@ -38,6 +39,12 @@ RECIPE, COMPARISON = "recipe.yaml", "comparison.json"
 GATE, GATE_REASONS = "gate", "gate_reasons"
 PASSED, REFUSED = "passed", "refused"
 LONGEST_TAG = 4000
+# Why a version becomes champion by force alone -> what is written before the reason.
+FORCED = {
+    "refused": "against the gate",
+    "unjudged": "not measured against the champion",
+    "outdated": "measured against another champion",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ class Version:
 def gate_tags(passed: bool, reasons: Sequence[str]) -> dict[str, str]:
     """What is written on a version that the gate judged."""
     return {GATE: PASSED if passed else REFUSED, GATE_REASONS: "; ".join(reasons)[:LONGEST_TAG]}
+
+
+def loggable(key: str) -> str:
+    """A key or path with a head's or file's name in it, as MLflow takes it: what it refuses becomes `_`."""
+    return re.sub(r"[^/\w.\- ]", "_", key)
 
 
 class Registry:
@@ -100,7 +112,7 @@ class Registry:
             try:
                 self.client.log_artifacts(run.info.run_id, str(bundle.path), "bundle")
                 for metric, value in bundle.manifest.metrics.items():
-                    self.client.log_metric(run.info.run_id, metric, value)
+                    self.client.log_metric(run.info.run_id, loggable(metric), value)
             except BaseException:
                 self.client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
                 raise
@@ -179,38 +191,69 @@ class Registry:
                     found.append(Version(one, str(v.version), mine, made, v.run_id, dict(v.tags)))
         return sorted(found, key=lambda v: (v.name, -int(v.version)))
 
-    def promote(self, name: str, version: str, reason: str, *, force: bool = False) -> None:
-        """Make `version` the champion; `reason` and time are written on the version.
+    def objection(self, name: str, version: str) -> Literal["refused", "unjudged", "outdated"] | None:
+        """Why `version` may become champion by force alone; None where nothing speaks against it.
 
-        Raises RegistryError, with the gate's reasons, for a version that the gate refused, unless `force`.
+        Its gate refused it, it was never judged, or it was measured against another champion than today's. Where there
+        is no champion, and of the champion itself, no measurement is asked.
         """
         with _refused():
             tags = self.client.get_model_version(name, version).tags
-            if tags.get(GATE) == REFUSED and not force:
-                raise RegistryError(
-                    f"{name} version {version} did not pass its gate: {tags.get(GATE_REASONS)}. "
-                    "To promote it all the same: --force --reason WHY"
-                )
             if tags.get(GATE) == REFUSED:
-                reason = f"(against the gate) {reason}"
+                return "refused"
+            champion = self.champion(name)
+            if champion in (None, version):
+                return None
+            if GATE not in tags:
+                return "unjudged"
+            against = (self.comparison(name, version) or {}).get("champion")
+            today = self.client.get_model_version(name, champion).tags.get("digest")
+            return None if against is not None and against == today else "outdated"
+
+    def promote(self, name: str, version: str, reason: str, *, force: bool = False) -> None:
+        """Make `version` the champion; `reason` and time are written on the version.
+
+        Raises RegistryError where there is an objection(), unless `force`.
+        """
+        with _refused():
+            objection = self.objection(name, version)
+            if objection is not None and not force:
+                raise RegistryError(self._objected(name, version, objection))
+            if objection is not None:
+                reason = f"({FORCED[objection]}) {reason}"
             past = [v for v in self._history(name) if v != version]
-            self._crown(name, [*past, version])
+            # The alias first: cut short between the two, the history takes in whoever is champion (_history).
+            self._crown(name, version)
+            self._remember(name, [*past, version])
             stamp = datetime.now(UTC).isoformat(timespec="seconds")
             self.client.set_model_version_tag(name, version, "promoted", f"{stamp} {reason}"[:LONGEST_TAG])
-            if self._aliased(name, CHALLENGER) == version:
-                self.client.delete_registered_model_alias(name, CHALLENGER)  # it is in no shadow now
 
-    def rollback(self, name: str, reason: str) -> str:
+    def _objected(self, name: str, version: str, objection: str) -> str:
+        if objection == "refused":
+            reasons = self.client.get_model_version(name, version).tags.get(GATE_REASONS)
+            said = f"{name} version {version} did not pass its gate: {reasons}."
+        else:
+            said = f"{name} version {version} was {FORCED[objection]}, which is version {self.champion(name)} now."
+            said += " Train it again, which measures it."
+        return f"{said} To promote it all the same: --force --reason WHY"
+
+    def rollback(self, name: str, reason: str, leaving: str | None = None) -> str:
         """Make the champion before this one champion again; returns its version. Raises RegistryError if none was.
 
-        Versions that were deleted since are passed over.
+        Versions that were deleted since are passed over. Raises Conflict where `leaving`, the version that is meant to
+        go, is not champion any more: somebody else was quicker.
         """
         with _refused():
             left, there = self.champion(name), {v.version for v in self.versions(name)}
+            if leaving not in (None, left):
+                raise Conflict(f"{name} version {leaving} is not champion any more, version {left} is: nothing moved")
             past = [v for v in self._history(name) if v in there and v != left]
             if not past:
                 raise RegistryError(f"{name} has no earlier champion to go back to; see `jianwei models list`")
-            self._crown(name, past)
+            # The history first: cut short between the two, the champion that should go is still the last of it, and
+            # going back again leads to the same version. The other way round it would be one to go back to.
+            self._remember(name, past)
+            self._crown(name, past[-1])
             if left is not None:
                 stamp = datetime.now(UTC).isoformat(timespec="seconds")
                 self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:LONGEST_TAG])
@@ -224,9 +267,13 @@ class Registry:
             history = [*(v for v in history if v != champion), champion]
         return history
 
-    def _crown(self, name: str, history: list[str]) -> None:
+    def _crown(self, name: str, version: str) -> None:
+        self.client.set_registered_model_alias(name, CHAMPION, version)
+        if self._aliased(name, CHALLENGER) == version:
+            self.client.delete_registered_model_alias(name, CHALLENGER)  # it is in no shadow now
+
+    def _remember(self, name: str, history: list[str]) -> None:
         self.client.set_registered_model_tag(name, HISTORY, ",".join(history[-HISTORY_LENGTH:]))
-        self.client.set_registered_model_alias(name, CHAMPION, history[-1])
 
 
 @contextmanager

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from complaints.errors import InvalidInput
 from complaints.text import clean
@@ -85,7 +83,8 @@ def split(examples: Sequence[Example], settings: Split) -> Parts:
     """Divide examples by groups of near-duplicates; a group that holds a row with a split of its own follows it.
 
     Groups without one are ordered by a hash of their text and the seed, stratum by stratum (source and first
-    label), and cut at the shares asked for: adding rows later moves few of the old ones.
+    label), and cut at the shares asked for: adding rows later moves few of the old ones. Of strata too small to give
+    each part a group, some give to one part and some to another, so that together they give each its share.
     A group whose rows disagree goes where its most protected row belongs: test, then calibration, then train.
     """
     texts = [text_of(one) for one in examples]
@@ -104,13 +103,11 @@ def split(examples: Sequence[Example], settings: Split) -> Parts:
         stratum = (first.source, *next(iter(first.labels.items())))
         key = hashlib.sha256(f"{settings.seed}\n{min(texts[i] for i in rows)}".encode()).hexdigest()
         strata[stratum].append((key, group))
-    for members in strata.values():
+    starts = _starts({stratum: len(members) for stratum, members in strata.items()}, settings)
+    for stratum, members in strata.items():
         members.sort()
-        share = (np.arange(len(members)) + 0.5) / len(members)
-        for position, (_, group) in zip(share, members, strict=True):
-            in_test = position < settings.test
-            in_calibration = position < settings.test + settings.calibration
-            where[group] = "test" if in_test else "calibration" if in_calibration else "train"
+        for (_, group), part in zip(members, _cut(len(members), starts.get(stratum, 0.5), settings), strict=True):
+            where[group] = part
     parts: dict[str, list[Example]] = {"train": [], "calibration": [], "test": []}
     moved = 0
     for group, rows in groups.items():
@@ -123,3 +120,23 @@ def split(examples: Sequence[Example], settings: Split) -> Parts:
             f"train {len(parts['train'])}, calibration {len(parts['calibration'])}; add rows"
         )
     return Parts(parts["train"], parts["calibration"], parts["test"], len(groups), moved)
+
+
+def _cut(size: int, start: float, settings: Split) -> list[str]:
+    """The parts of a stratum's groups in their order, the first of which stands at `start` (0 to 1) of its place."""
+    parts = []
+    for position in ((i + start) / size for i in range(size)):
+        in_calibration = position < settings.test + settings.calibration
+        parts.append("test" if position < settings.test else "calibration" if in_calibration else "train")
+    return parts
+
+
+def _starts(sizes: Mapping[tuple[str, ...], int], settings: Split) -> dict[tuple[str, ...], float]:
+    """Starts of the strata that would leave a part empty at 0.5: spread evenly, in an order drawn by hash.
+
+    A label's only group is no matter of sharing: it is learned from.
+    """
+    wanted = 3 if settings.test else 2
+    small = [one for one, size in sizes.items() if size > 1 and len(set(_cut(size, 0.5, settings))) < wanted]
+    small.sort(key=lambda one: hashlib.sha256(f"{settings.seed}\n{one}".encode()).hexdigest())
+    return {one: (place + 0.5) / len(small) for place, one in enumerate(small)}

@@ -7,7 +7,6 @@ Nothing is registered before everything is made, so a run that is killed leaves 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 import math
@@ -52,11 +51,11 @@ from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
-from training.registry import COMPARISON, RECIPE, Registry, gate_tags
+from training.registry import COMPARISON, RECIPE, Registry, gate_tags, loggable
 from training.sources import read_sources, repeated
 from training.splits import Parts, split
 from training.steady import steady
-from training.warm import SHOWN, gentle, inherit, part_way, rehearsal
+from training.warm import SHOWN, gentle, hold, inherit, rehearsal
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ def train(
             mlflow.log_metric("best_epoch", _fit(model, base, taxonomy, recipe, mixed, warm=warm))
         with tempfile.TemporaryDirectory() as folder:
             made = draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts, crossed)
-            mlflow.log_metrics(made.manifest.metrics)
+            _log_metrics(made.manifest.metrics)
             predictor = Predictor(made, Policy.load(), threads=os.cpu_count() or 1)
             measured = parts.test or parts.calibration
             results = evaluate(predictor, measured)
@@ -148,7 +147,7 @@ def train(
             predictor.close()
             bundle = finish(output, made, found, anchors, parts)
         mlflow.log_text(page, "report.html")
-        _log_results(found, results, anchors, rival, taxonomy)
+        _log_results("test" if parts.test else "calibration", found, results, anchors, rival, taxonomy)
         if comparison is not None:
             mlflow.log_dict(comparison, COMPARISON)
         source = _log_model(bundle)
@@ -190,7 +189,7 @@ def _fit_few(
     if crossed is None:
         return None
     crossed = crossed.without(mixed.corrected)
-    fit_few(model, taxonomy, rows, fit, base.pad)
+    fit_few(model, base, taxonomy, rows, fit)
     mlflow.log_metric("rows_a_label", rows_a_label(taxonomy, rows))
     return crossed
 
@@ -202,10 +201,9 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
     length = learned_length(rows, base, fit)
     log.info("texts are cut to %d tokens in training", length.max_tokens)
     shown = mixed.parts.calibration
-    known, before = None, {}
     if warm:
-        known = inherit(model, base, taxonomy)
-        before = copy.deepcopy(model.state_dict())
+        inherit(model, base, taxonomy)
+        hold(model, base.layers)
         rows = rehearsal(mixed.corrected, mixed.parts.train, recipe.corrections.replay, fit.seed)
         fit, shown = gentle(fit), shown[:SHOWN]
     read = [encode(part, base, taxonomy, length) for part in (rows, shown)]
@@ -217,11 +215,9 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
             varied[i] = one
         return varied
 
-    best = fit_model(model, base, taxonomy, read[0], read[1], fit, mlflow.log_metrics, vary, warm=warm)
+    best = fit_model(model, base, taxonomy, read[0], read[1], fit, _log_metrics, vary, warm=warm)
     if best and fit.steady and fit.augment and not warm:
         steady(model, base, taxonomy, read[0], lambda draw: vary(draw, 1.0), fit)
-    if known is not None:
-        part_way(model, taxonomy, before, known)
     return best
 
 
@@ -264,7 +260,7 @@ def _log_inputs(recipe: Recipe, base: Base, mixed: Mixed, digests: dict[str, str
     settings = {"name": recipe.name, "taxonomy": recipe.taxonomy, "base": base.name, "code": code}
     for section in ("fit", "split", "promise", "corrections", "gate"):
         settings |= {f"{section}.{key}": value for key, value in getattr(recipe, section).model_dump().items()}
-    mlflow.log_params(settings | {f"sha256.{name}": digest for name, digest in digests.items()})
+    mlflow.log_params(settings | {loggable(f"sha256.{name}"): digest for name, digest in digests.items()})
     mlflow.log_params({"vocabulary.before": base.vocabulary[0], "vocabulary.after": base.vocabulary[1]})
     mlflow.log_metrics({"near_duplicate_groups": parts.groups, "rows_moved": parts.moved})
     mlflow.log_dict(recipe.model_dump(mode="json"), RECIPE)
@@ -278,7 +274,12 @@ def _log_inputs(recipe: Recipe, base: Base, mixed: Mixed, digests: dict[str, str
             mlflow.log_input(mlflow.data.from_pandas(frame, name=f"{recipe.name}-{name}"), context=name)
 
 
+def _log_metrics(metrics: dict[str, float], step: int | None = None) -> None:
+    mlflow.log_metrics({loggable(key): value for key, value in metrics.items()}, step)
+
+
 def _log_results(
+    part: str,
     found: dict[str, Any],
     results: dict[str, HeadResult],
     anchors: dict[str, dict[str, float]],
@@ -289,12 +290,13 @@ def _log_results(
     for name, result in results.items():
         head = taxonomy.heads[name]
         numbers = {k: v for k, v in result.metrics(head).items() if not math.isnan(v)}
-        mlflow.log_metrics({f"test/{name}/{key}": value for key, value in numbers.items()})
-        mlflow.log_metrics({f"svm/{name}/{key}": value for key, value in anchors.get(name, {}).items()})
-        mlflow.log_table(pd.DataFrame(result.classes(head)), f"classes/{name}.json")
-        mlflow.log_figure(plots.confusion_figure(name, head, result), f"confusion/{name}.png")
-        mlflow.log_figure(plots.reliability_figure(name, result), f"reliability/{name}.png")
-        mlflow.log_figure(plots.risk_coverage_figure(name, result), f"risk_coverage/{name}.png")
+        file = loggable(name)
+        _log_metrics({f"{part}/{file}/{key}": value for key, value in numbers.items()})
+        _log_metrics({f"svm/{file}/{key}": value for key, value in anchors.get(name, {}).items()})
+        mlflow.log_table(pd.DataFrame(result.classes(head)), f"classes/{file}.json")
+        mlflow.log_figure(plots.confusion_figure(name, head, result), f"confusion/{file}.png")
+        mlflow.log_figure(plots.reliability_figure(name, result), f"reliability/{file}.png")
+        mlflow.log_figure(plots.risk_coverage_figure(name, result), f"risk_coverage/{file}.png")
     if rival is not None:
         mlflow.log_dict(rival, "champion_report.json")
 

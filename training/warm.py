@@ -1,17 +1,16 @@
 """Going on from a trained model: what it knows is taken over, new rows are learned gently, old ones are read again.
 
 Without old rows among the new ones a network forgets (Robins 1995, Catastrophic forgetting, rehearsal and
-pseudorehearsal); small steps keep it near where it was, which is known to be good, and so does going only part of the
-way (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+pseudorehearsal); small steps keep it near where it was, which is known to be good, and so do lower layers that stay
+as they are (Howard and Ruder 2018, Universal Language Model Fine-tuning), which take less time besides.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from complaints.taxonomy import Taxonomy
 from training.model import Base, TriageModel
@@ -21,18 +20,15 @@ from training.sources import Example, repeated
 
 # A few epochs, and rates of this share of those from which a model is trained anew.
 EPOCHS, RATE = 2, 0.2
-# How far it goes of the way from the old weights to those that were fitted (experiments/LOG.md).
-WAY = 0.5
 # Calibration rows on which progress is shown; they choose nothing here.
 SHOWN = 300
 
 
-def inherit(model: TriageModel, base: Base, taxonomy: Taxonomy) -> Tensor:
+def inherit(model: TriageModel, base: Base, taxonomy: Taxonomy) -> None:
     """Take over looks and heads of the bundle that `base` was read from, head by head and label by label.
 
     A label that is new starts below the least likely of its head, with the mean of their weights; a head that is new
-    starts as an untrained one does. Returns which outputs were known, (sum of K,) bool. Raises ValueError where `base`
-    is no bundle's.
+    starts as an untrained one does. Raises ValueError where `base` is no bundle's.
     """
     if base.learned is None:
         raise ValueError(f"{base.name} has no heads to go on from: a warm start needs a trained model")
@@ -41,7 +37,6 @@ def inherit(model: TriageModel, base: Base, taxonomy: Taxonomy) -> Tensor:
     for name, head in old.heads.items():
         old_rows[name] = (list(old.heads).index(name), {label: place + i for i, label in enumerate(head.ids)})
         place += head.size
-    found = torch.zeros(model.heads.out_features, dtype=torch.bool)
     with torch.no_grad():
         for look, (name, head) in enumerate(taxonomy.heads.items()):
             rows = range(start, start + head.size)
@@ -55,28 +50,19 @@ def inherit(model: TriageModel, base: Base, taxonomy: Taxonomy) -> Tensor:
             for row, label in zip(rows, head.ids, strict=True):
                 known = labels.get(label)
                 if known is not None:
-                    found[row] = True
                     model.heads.weight[row] = weights["heads.weight"][known]
                     model.heads.bias[row] = weights["heads.bias"][known]
                 else:
                     model.heads.weight[row] = weights["heads.weight"][mine].mean(dim=0)
                     model.heads.bias[row] = weights["heads.bias"][mine].min() - UNSEEN
-    return found
 
 
-def part_way(model: TriageModel, taxonomy: Taxonomy, before: Mapping[str, Tensor], known: Tensor) -> None:
-    """Take weights back to WAY of what was learned since `before`; outputs that were not `known` stay as learned.
-
-    So do the looks of a head of which no output was.
-    """
-    heads = torch.stack([part.any() for part in known.split(list(taxonomy.sizes.values()))])
-    with torch.no_grad():
-        for name, now in model.state_dict().items():
-            if name.startswith(("heads.", "looks.")):
-                old = known if name.startswith("heads.") else heads
-                now[old] = torch.lerp(before[name][old], now[old], WAY)
-            elif now.is_floating_point():
-                now.copy_(torch.lerp(before[name], now, WAY))
+def hold(model: TriageModel, layers: int) -> None:
+    """Keep the embeddings and the lower half of an encoder of so many `layers` as they are (experiments/LOG.md)."""
+    for name, parameter in model.encoder.named_parameters():
+        depth = next((int(part) for part in name.split(".") if part.isdigit()), -1)  # embeddings have none
+        if depth < layers // 2:
+            parameter.requires_grad_(requires_grad=False)
 
 
 def gentle(fit: Fit) -> Fit:

@@ -24,6 +24,12 @@ Result = TypeVar("Result")
 LOOK = 2.0
 # Disagreements between champion and shadow that are listed.
 DIFFERENT = 15
+# Why only an admin promotes a version: what the others are told, and what the admin is asked.
+OBJECTIONS = {
+    "refused": ("未通过关口", "关口没有放行"),
+    "unjudged": ("没有与现行版本比较过", "它没有与现行版本比较过，好坏未知"),
+    "outdated": ("比较时的现行版本已经换了", "它只与从前的现行版本比较过"),
+}
 
 
 @place("/models")
@@ -126,31 +132,37 @@ class ModelsPage:
         await self.refresh()
 
     async def _draw_version(self, version: str) -> None:
-        found, card = await self._ask(
-            "quality", lambda models: (models.comparison(self._name, version), models.card(self._name, version))
+        found, card, objection = await self._ask(
+            "quality",
+            lambda models: (
+                models.comparison(self._name, version),
+                models.card(self._name, version),
+                models.objection(self._name, version),
+            ),
         )
         with ui.element("div").classes("card"):
             with ui.element("div").classes("head-row"):
                 ui.html(f"<h2>v{escape(version)} 与当时的现行版本</h2>", sanitize=False).classes("grow")
-                self._draw_version_deeds(version, found)
+                self._draw_version_deeds(version, found, objection)
             ui.html(parts.comparison(found, self._desk.taxonomy), sanitize=False)
             if card is not None:
                 with ui.element("details"):
                     ui.html("模型卡（原文）", sanitize=False, tag="summary")
                     ui.markdown(card, extras=["tables"]).classes("model-card")
 
-    def _draw_version_deeds(self, version: str, found: Mapping[str, Any] | None) -> None:
+    def _draw_version_deeds(self, version: str, found: Mapping[str, Any] | None, objection: str | None) -> None:
         if not self._desk.may("promote") or version == self._champion:
             return
         if version == self._challenger:
             button("停止影子运行", "", "btn", lambda: self._set_challenger(None))
         else:
             button("影子运行", "", "btn", lambda: self._set_challenger(version))
-        if any(one.version == version and one.tags.get("gate") == "refused" for one in self._versions):
+        if objection is not None:
+            told, why = OBJECTIONS[objection]
             if self._desk.may("force"):
-                button("不顾关口，仍要推广", "", "btn danger", lambda: self._ask_force(version, found))
+                button("不顾关口，仍要推广", "", "btn danger", lambda: self._ask_force(version, found, why))
             else:
-                ui.html("未通过关口，只有管理员能推广", sanitize=False).classes("late")
+                ui.html(f"{told}，只有管理员能推广", sanitize=False).classes("late")
         else:
             button("推广为现行版本", "", "btn main", lambda: self._ask_promotion(version))
 
@@ -176,20 +188,22 @@ class ModelsPage:
             needed=True,
         )
 
-    def _ask_force(self, version: str, found: Mapping[str, Any] | None) -> None:
+    def _ask_force(self, version: str, found: Mapping[str, Any] | None, why: str) -> None:
         self._deed = lambda reason: self._promote(version, reason, force=True)
-        against = parts.against(found, self._desk.taxonomy) if found is not None else ""
+        against = ""
+        if found is not None and not found["gate"]["passed"]:
+            against = parts.against(found, self._desk.taxonomy)
         self._reasons.ask(
             f"<h2>不顾关口，推广 v{escape(version)}</h2>{against}"
-            "<p class='soft'>关口没有放行，仍要由它答复新来的投诉。请写明理由，会记入日志。</p>",
+            f"<p class='soft'>{why}，仍要由它答复新来的投诉。请写明理由，会记入日志。</p>",
             needed=True,
         )
 
     def _ask_rollback(self) -> None:
-        self._deed = self._rollback
+        leaving = self._champion
+        self._deed = lambda reason: self._rollback(leaving, reason)
         self._reasons.ask(
-            f"<h2>撤下 v{escape(self._champion or '')}，回到上一个现行版本</h2>"
-            "<p class='soft'>几秒内生效。请写明理由。</p>",
+            f"<h2>撤下 v{escape(leaving or '')}，回到上一个现行版本</h2><p class='soft'>几秒内生效。请写明理由。</p>",
             needed=True,
         )
 
@@ -207,9 +221,9 @@ class ModelsPage:
         say(f"已推广 v{version}，服务将在几秒内换上", "good")
         await self.refresh()
 
-    async def _rollback(self, reason: str) -> None:
+    async def _rollback(self, leaving: str | None, reason: str) -> None:
         who = self._desk.person.name
-        version = await self._ask("promote", lambda models: models.rollback(self._name, f"{who}：{reason}"))
+        version = await self._ask("promote", lambda models: models.rollback(self._name, f"{who}：{reason}", leaving))
         await self._note("rollback", version, reason)
         say(f"已回退到 v{version}，服务将在几秒内换上", "good")
         await self.refresh()

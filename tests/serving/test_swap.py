@@ -27,7 +27,8 @@ def test_three_promotions_and_a_rollback_lose_and_mix_nothing(
     first, second, third, fourth = bundles
     registry.promote(name, first, "first")
     deeds: list[Any] = [
-        (functools.partial(registry.promote, name, version, "better"), version) for version in (second, third, fourth)
+        (functools.partial(registry.promote, name, version, "better", force=True), version)
+        for version in (second, third, fourth)
     ]
     deeds.append((lambda: registry.rollback(name, "worse"), third))
     with served(Settings(home=tmp_path / "home", model=name, poll=0.5, workers=2, timeout=30)) as client:

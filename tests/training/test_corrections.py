@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from complaints.records import Correction
+from complaints.records import Complaint, Correction
 from complaints.taxonomy import Taxonomy
+from complaints.text import mask
 from training.corrections import Settled, mix, settle
 from training.recipe import Mixing
 from training.sources import Example
@@ -147,3 +149,19 @@ def test_a_training_row_of_the_same_text_takes_what_people_said(three: Taxonomy,
     assert not found.newest  # what was trained on measures nothing
     assert [one.labels for one in found.parts.train] == [{"mood": "calm"}, {"topic": "parcel"}]
     assert found.counts["labels of training rows overruled"] == 1
+
+
+def test_a_masked_correction_is_of_the_training_row_that_has_the_number(three: Taxonomy, parts: Parts) -> None:
+    raw = "空调不制冷，回电13812345678"
+    row = replace(parts.train[0], complaint=Complaint(text=raw))
+    found = mixed([said(mask(raw), "parcel")], three, replace(parts, train=[row]), newest=0.9)
+    assert mask(raw) != raw
+    assert [one.labels for one in found.parts.train] == [{"mood": "calm"}, {"topic": "parcel"}]
+    assert not found.newest
+
+
+def test_what_was_said_early_and_confirmed_late_is_not_newest(three: Taxonomy, parts: Parts) -> None:
+    """The champion of the time between has learned from it."""
+    words = [said(text, "goods") for text in WORDS]
+    late = said(WORDS[0], "goods", actor="乙", given_at=START + timedelta(days=60))
+    assert [one.complaint.text for one in mixed([*words, late], three, parts).newest] == WORDS[8:]

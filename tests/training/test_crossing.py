@@ -49,7 +49,7 @@ def test_a_row_is_answered_for_by_a_model_that_has_not_seen_it_or_its_like(
     answered: list[list[tuple[int, ...]]] = []
     real = crossing.predict_logits
 
-    def fit_few(_model: object, _taxonomy: object, rows: list[Encoded], *_: object) -> None:
+    def fit_few(_model: object, _base: object, _taxonomy: object, rows: list[Encoded], *_: object) -> None:
         fitted.append([tuple(row.ids) for row in rows])
 
     def predict(model: TriageModel, rows: list[Encoded], *rest: object) -> object:

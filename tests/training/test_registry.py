@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from complaints.bundle import Bundle
-from complaints.errors import RegistryError
+from complaints.errors import Conflict, RegistryError
+from complaints.predictor import Predictor
+from complaints.records import Complaint
+from complaints.risk import Policy
 from serving.models import Models, ModelVersion
-from training.registry import CHAMPION, HISTORY_LENGTH, Registry, gate_tags
+from training.gate import weigh
+from training.recipe import Gate
+from training.registry import CHAMPION, COMPARISON, HISTORY_LENGTH, Registry, gate_tags
+from training.sources import Example
+
+LAX = Gate(slower=9)  # the machine may be busy
 
 
 @pytest.fixture
@@ -23,8 +33,21 @@ def registry(new_registry: Callable[[Path], str], tmp_path: Path) -> Iterator[Re
     mlflow.set_registry_uri(None)
 
 
+REASON = "topic money (退款): recall fell from 0.900 to 0.400 on 40 rows (test); 0.850 would have passed"
+
+
 def add(registry: Registry, name: str = "m", n: int = 1) -> list[str]:
     return [registry.register(name, f"file:///nowhere/{i}", None, {"origin": "test"}) for i in range(n)]
+
+
+def judged(registry: Registry, champion: str | None, passed: bool = True) -> str:
+    """A version that was measured against a version, as training leaves it."""
+    against = champion and registry.client.get_model_version("m", champion).tags["digest"]
+    run = registry.client.create_run(registry.experiment("m")).info.run_id
+    registry.client.log_text(run, json.dumps({"champion": against}), COMPARISON)
+    reasons = [] if passed else [REASON]
+    digest = {"digest": f"digest of {run}"}
+    return registry.register("m", f"runs:/{run}/model", run, gate_tags(passed, reasons) | digest)
 
 
 def test_versions_count_from_one_and_are_listed_newest_first(registry: Registry) -> None:
@@ -49,7 +72,7 @@ def test_there_is_no_champion_of_a_model_that_is_not_there(registry: Registry) -
 def test_promote_and_roll_back_through_the_history(registry: Registry) -> None:
     add(registry, "m", 4)
     for version in ("1", "3", "2"):
-        registry.promote("m", version, f"reason {version}")
+        registry.promote("m", version, f"reason {version}", force=True)
         assert registry.champion("m") == version
     assert registry.rollback("m", "worse") == "3"
     assert registry.champion("m") == "3"
@@ -58,7 +81,7 @@ def test_promote_and_roll_back_through_the_history(registry: Registry) -> None:
         registry.rollback("m", "no further")
     assert registry.champion("m") == "1"
     tags = {v.version: v.tags for v in registry.versions("m")}
-    assert tags["3"]["promoted"].endswith("reason 3")
+    assert tags["3"]["promoted"].endswith(" (not measured against the champion) reason 3")
     assert tags["3"]["rolled_back"].endswith("still worse")
     assert tags["2"]["rolled_back"].endswith(" worse")
     assert "promoted" not in tags["4"]
@@ -67,7 +90,7 @@ def test_promote_and_roll_back_through_the_history(registry: Registry) -> None:
 def test_promoting_the_champion_again_or_an_old_one_leaves_no_double(registry: Registry) -> None:
     add(registry, "m", 2)
     for version in ("1", "2", "2", "1"):
-        registry.promote("m", version, "x")
+        registry.promote("m", version, "x", force=True)
     assert registry.rollback("m", "x") == "2"
     with pytest.raises(RegistryError):
         registry.rollback("m", "x")
@@ -76,20 +99,20 @@ def test_promoting_the_champion_again_or_an_old_one_leaves_no_double(registry: R
 def test_a_rollback_is_not_undone_by_another(registry: Registry) -> None:
     add(registry, "m", 3)
     for version in ("1", "2"):
-        registry.promote("m", version, "x")
+        registry.promote("m", version, "x", force=True)
     registry.rollback("m", "2 is bad")
-    registry.promote("m", "3", "x")
+    registry.promote("m", "3", "x", force=True)
     assert registry.rollback("m", "3 is bad") == "1"  # not 2, which was left
 
 
 def test_an_alias_moved_by_hand_is_part_of_the_history(registry: Registry) -> None:
     add(registry, "m", 3)
-    registry.promote("m", "1", "x")
+    registry.promote("m", "1", "x", force=True)
     registry.client.set_registered_model_alias("m", CHAMPION, "3")
     assert registry.champion("m") == "3"
     assert registry.rollback("m", "x") == "1"
     registry.client.set_registered_model_alias("m", CHAMPION, "2")
-    registry.promote("m", "3", "x")
+    registry.promote("m", "3", "x", force=True)
     assert [registry.rollback("m", "x"), registry.rollback("m", "x")] == ["2", "1"]
 
 
@@ -98,7 +121,7 @@ def test_an_alias_set_by_hand_before_any_promotion(registry: Registry) -> None:
     registry.client.set_registered_model_alias("m", CHAMPION, "1")
     with pytest.raises(RegistryError, match="no earlier champion"):
         registry.rollback("m", "x")
-    registry.promote("m", "2", "x")
+    registry.promote("m", "2", "x", force=True)
     assert registry.rollback("m", "x") == "1"
 
 
@@ -116,7 +139,7 @@ def test_an_unknown_version_is_not_promoted_and_nothing_moves(registry: Registry
 def test_rollback_passes_over_a_version_that_was_deleted(registry: Registry) -> None:
     add(registry, "m", 3)
     for version in ("1", "2", "3"):
-        registry.promote("m", version, "x")
+        registry.promote("m", version, "x", force=True)
     registry.client.delete_model_version("m", "2")
     assert registry.rollback("m", "x") == "1"
 
@@ -208,25 +231,108 @@ def test_the_registry_is_what_serving_asks_for(registry: Registry) -> None:
 
 
 def test_a_version_that_its_gate_refused_is_promoted_by_force_alone(registry: Registry) -> None:
-    add(registry, "m", 1)
-    registry.promote("m", "1", "x")
-    reasons = ["topic money (退款): recall fell from 0.900 to 0.400 on 40 rows (test); 0.850 would have passed"]
-    refused = registry.register("m", "file:///nowhere", None, gate_tags(False, reasons))
+    first = judged(registry, None)
+    registry.promote("m", first, "x")
+    refused = judged(registry, first, passed=False)
     with pytest.raises(RegistryError, match=r"did not pass its gate: topic money \(退款\): recall fell from 0\.900"):
         registry.promote("m", refused, "I want it")
-    assert registry.champion("m") == "1"
+    assert registry.champion("m") == first
     registry.promote("m", refused, "退款将由人工处理", force=True)
     assert registry.champion("m") == refused
     tags = {v.version: v.tags for v in registry.versions("m")}
     assert tags[refused]["promoted"].endswith("(against the gate) 退款将由人工处理")
-    passed = registry.register("m", "file:///nowhere", None, gate_tags(True, []))
+    passed = judged(registry, refused)
     registry.promote("m", passed, "better")
     assert registry.champion("m") == passed
 
 
+def test_a_pass_counts_against_the_champion_of_today_alone(registry: Registry) -> None:
+    first = judged(registry, None)
+    registry.promote("m", first, "nothing to be measured against")
+    old, new = judged(registry, first), judged(registry, first)
+    [unjudged] = add(registry, "m")
+    registry.promote("m", new, "better")
+    assert [registry.objection("m", one) for one in (new, old, unjudged)] == [None, "outdated", "unjudged"]
+    with pytest.raises(RegistryError, match=f"another champion, which is version {new} now.*Train it again.*--force"):
+        registry.promote("m", old, "x")
+    with pytest.raises(RegistryError, match=f"not measured against the champion, which is version {new} now.*--force"):
+        registry.promote("m", unjudged, "x")
+    assert registry.champion("m") == new
+    registry.rollback("m", "x")
+    registry.promote("m", old, "the champion that it was measured against is back")
+    registry.promote("m", unjudged, "x", force=True)
+    assert registry.champion("m") == unjudged
+
+
+def test_what_training_compared_with_the_champion_is_promoted(registry: Registry, bundle: Bundle) -> None:
+    """The digest that the gate writes down is that of the champion's version."""
+    first = registry.register_bundle(bundle, "packaged")
+    registry.promote("three", first, "first start")
+    one, other = (Predictor(bundle, Policy.load()) for _ in range(2))
+    verdict, found = weigh(one, other, {"test": [Example(Complaint(text="客服不好"), {"topic": "goods"}, "s")]}, LAX)
+    run = registry.client.create_run(registry.experiment("three")).info.run_id
+    registry.client.log_text(run, json.dumps(found), COMPARISON)
+    second = registry.register("three", f"runs:/{run}/model", run, gate_tags(verdict.passed, []))
+    registry.promote("three", second, "jianwei train --promote")
+    assert registry.champion("three") == second
+
+
+def test_two_who_roll_back_the_same_version_roll_back_once(registry: Registry) -> None:
+    add(registry, "m", 3)
+    for version in ("1", "2", "3"):
+        registry.promote("m", version, "x", force=True)
+    assert registry.rollback("m", "x", "3") == "2"
+    with pytest.raises(Conflict, match="version 3 is not champion any more, version 2 is"):
+        registry.rollback("m", "x", "3")
+    assert registry.champion("m") == "2"
+
+
+def test_a_rollback_ends_the_challenge_of_what_it_crowns(registry: Registry) -> None:
+    add(registry, "m", 2)
+    for version in ("1", "2"):
+        registry.promote("m", version, "x", force=True)
+    registry.set_challenger("m", "1")
+    assert registry.rollback("m", "x") == "1"
+    assert registry.challenger("m") is None
+
+
+@pytest.mark.parametrize("call", ["set_registered_model_alias", "set_registered_model_tag"])
+def test_what_is_cut_short_leads_nobody_astray(registry: Registry, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry is gone for one of its two writes: first in a promotion, then in a rollback."""
+    add(registry, "m", 4)
+    for version in ("1", "2", "3"):
+        registry.promote("m", version, "x", force=True)
+
+    def gone(*_: object) -> None:
+        raise MlflowException("the database is locked")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(registry.client, call, gone)
+        with pytest.raises(RegistryError, match="locked"):
+            registry.promote("m", "4", "x", force=True)
+    crowned = registry.champion("m")
+    assert crowned == ("3" if call == "set_registered_model_alias" else "4")
+    with monkeypatch.context() as cut:
+        cut.setattr(registry.client, call, gone)
+        with pytest.raises(RegistryError, match="locked"):
+            registry.rollback("m", "x")
+    assert registry.champion("m") == crowned
+    order = [registry.rollback("m", "x") for _ in range(int(crowned) - 1)]
+    assert order == ["3", "2", "1"][-len(order) :]  # never 4 where it was never champion
+
+
+def test_names_that_mlflow_refuses_are_logged_all_the_same(registry: Registry, bundle: Bundle) -> None:
+    metrics = {"test/部门（一级）/macro_f1": 0.5, "fidelity/A&B/macro_f1_lost": 0.0}
+    renamed = Bundle(bundle.path, bundle.manifest.model_copy(update={"metrics": metrics}), bundle.taxonomy)
+    version = registry.register_bundle(renamed, "import")
+    run_id = next(one.run_id for one in registry.versions("three") if one.version == version)
+    logged = registry.client.get_run(str(run_id)).data.metrics
+    assert logged == {"test/部门_一级_/macro_f1": 0.5, "fidelity/A_B/macro_f1_lost": 0.0}
+
+
 def test_a_challenger_is_set_ended_and_crowned(registry: Registry) -> None:
     add(registry, "m", 3)
-    registry.promote("m", "1", "x")
+    registry.promote("m", "1", "x", force=True)
     assert registry.challenger("m") is None
     registry.set_challenger("m", "2")
     registry.set_challenger("m", "3")
@@ -238,7 +344,7 @@ def test_a_challenger_is_set_ended_and_crowned(registry: Registry) -> None:
         with pytest.raises(RegistryError, match=says):
             registry.set_challenger("m", version)
     registry.set_challenger("m", "2")
-    registry.promote("m", "2", "it was better in shadow")
+    registry.promote("m", "2", "it was better in shadow", force=True)
     assert (registry.champion("m"), registry.challenger("m")) == ("2", None)
 
 

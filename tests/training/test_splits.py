@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
 from itertools import combinations
@@ -148,6 +149,43 @@ def test_adding_rows_moves_few_old_ones(example: Make) -> None:
     old = many(example, 200)
     before, after = part_of(split(old, Split())), part_of(split(old + many(example, 20, seed=1), Split()))
     assert sum(before[text] != after[text] for text in before) <= 10  # of 200; a fresh draw would move about 90
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (Split(), "1b96d7a4145d22cd"),
+        (Split(calibration=0.2, test=0.1), "b737d982bb5b6f3c"),
+        (Split(test=0), "047459aed7773c40"),
+    ],
+)
+def test_labels_with_rows_enough_are_divided_as_they_always_were(example: Make, settings: Split, wanted: str) -> None:
+    """The first letters of the parts, as they were written down before small labels were spread; some stand beside."""
+    rng = random.Random(11)
+    rows = [example(sentence(rng, 30, 30), {"topic": ("goods", "parcel", "money")[i % 3]}) for i in range(60)]
+    few = [example(sentence(rng, 30, 30), {"topic": f"rare{i % 5}"}) for i in range(20)]
+    where = part_of(split([*rows, *few], settings))
+    said = "".join(where[row.complaint.text][0] for row in rows)
+    assert hashlib.sha256(said.encode()).hexdigest()[:16] == wanted
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4, 5])
+def test_labels_of_few_rows_give_each_part_its_share_together(example: Make, rows: int) -> None:
+    rng = random.Random(3)
+    made = [example(sentence(rng, 30, 40), {"topic": f"department{i % 17}"}) for i in range(17 * rows)]
+    parts = split(made, Split())
+    for name in ("calibration", "test"):
+        assert len(getattr(parts, name)) == pytest.approx(0.15 * len(made), abs=1)
+    assert {one.labels["topic"] for one in parts.train} == {one.labels["topic"] for one in made}
+    assert split(made, Split()) == parts
+    assert split(made, Split(test=0)).test == []
+
+
+def test_the_only_row_of_a_label_is_learned_from(example: Make) -> None:
+    rng = random.Random(4)
+    alone = [example(sentence(rng, 30, 40), {"topic": f"once{i}"}) for i in range(40)]
+    parts = split([*many(example, 40), *alone], Split())
+    assert {one.complaint.text for one in alone} <= {one.complaint.text for one in parts.train}
 
 
 def test_without_test_there_is_none(example: Make) -> None:

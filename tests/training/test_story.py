@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,7 +171,8 @@ def test_versions_promote_and_roll_back(trained: Path, jianwei: Command, home: P
     jianwei("models", "export", "mine", tmp_path / "carried")
     assert "version 2" in jianwei("models", "import", tmp_path / "carried").output
     assert "no earlier champion" in str(jianwei("models", "rollback", "mine", ok=False).exception)
-    jianwei("models", "promote", "mine", "2", "--reason", "trial")
+    assert "not measured" in str(jianwei("models", "promote", "mine", "2", ok=False).exception)
+    jianwei("models", "promote", "mine", "2", "--force", "--reason", "trial")
     assert "champion" in jianwei("models", "list", "mine").output.splitlines()[0]
     assert "version 1 again" in jianwei("models", "rollback", "mine").output
     assert "champion" in jianwei("models", "list", "mine").output.splitlines()[1]
@@ -186,17 +188,61 @@ def test_training_goes_on_from_a_bundle(trained: Path, jianwei: Command, labelle
     assert "SVM  champion" in said
 
 
-def test_few_rows_are_all_learned_from_and_the_card_says_so(jianwei: Command, labelled_file: Path, home: Path) -> None:
+@pytest.fixture(scope="module")
+def few(jianwei: Command, labelled_file: Path, home: Path) -> Path:
     written = RECIPE.replace("name: mine", "name: few", 1).replace("mood: 情绪", "").split("fit:")[0]
     (home / "few.yaml").write_text(
         written.format(file=labelled_file).replace("mine.yaml", "topic.yaml"), encoding="utf-8"
     )
     jianwei("taxonomy", "draft", labelled_file, "--head", "topic=主题", "-o", home / "topic.yaml")
     jianwei("train", home / "few.yaml")
-    bundle = Bundle.open(home / "models" / "few-trained")
+    return home / "models" / "few-trained"
+
+
+def test_few_rows_are_all_learned_from_and_the_card_says_so(few: Path) -> None:
+    bundle = Bundle.open(few)
     assert bundle.manifest.metrics["calibration/folds"] == 4
     card = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert "all but the test's were learned from" in card
+
+
+def test_no_warm_start_is_calibrated_on_rows_that_its_base_has_learned(few: Path, jianwei: Command, home: Path) -> None:
+    write_corrections(home / "one.jsonl", [correction(1, "退款拖了很久，没人理", "退款")])
+    for recipe, says in (((), "RECIPE"), ((home / "few.yaml",), f"{home / 'few.yaml'}")):
+        name = () if recipe else ("--name", "few")
+        said = jianwei("train", *recipe, "--warm-start", "champion", "--data", home / "one.jsonl", *name, ok=False)
+        assert isinstance(said.exception, InvalidInput)
+        assert f"jianwei train {says} --corrections FILE" in str(said.exception)
+
+
+ODD = """
+name: odd
+taxonomy: odd-labels.yaml
+sources:
+  - {{file: "工单（1+2）&3.jsonl", text: 内容, heads: {{部门（一级）: 主题}}}}
+split: {{test: 0}}
+fit: {{epochs: 1, steady: 0}}
+"""
+
+
+def test_ordinary_names_are_logged_and_without_a_test_part_nothing_is_called_one(
+    jianwei: Command, labelled_file: Path, home: Path
+) -> None:
+    shutil.copy(labelled_file, home / "工单（1+2）&3.jsonl")
+    jianwei("taxonomy", "draft", labelled_file, "--head", "部门（一级）=主题", "-o", home / "odd-labels.yaml")
+    (home / "odd.yaml").write_text(ODD.format(), encoding="utf-8")
+    jianwei("train", home / "odd.yaml")
+    bundle = Bundle.open(home / "models" / "odd-trained")
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    run = client.get_run(bundle.manifest.run_id)
+    assert "sha256.工单_1_2__3.jsonl" in run.data.params
+    assert "calibration/部门_一级_/macro_f1" in run.data.metrics
+    assert "calibration/部门（一级）/macro_f1" in bundle.manifest.metrics
+    assert not [key for key in (*run.data.metrics, *bundle.manifest.metrics) if key.startswith("test/")]
+    card = (bundle.path / "README.md").read_text(encoding="utf-8")
+    assert "There was no test part." in card
+    assert "## Calibration: all" in card
+    assert "## Test" not in card
 
 
 WORSE = """
@@ -287,6 +333,12 @@ def test_a_warm_start_finds_the_packaged_model_before_anything_was_served(tmp_pa
             "is not a label",
         ),
         (["train", "--data", "/nowhere.csv", "--taxonomy", "{taxonomy}", "--head", "topic=主题"], "nowhere.csv"),
+        (["train", "recipe.yaml", "--name", "other", "--text", "内容"], "--name, --text: a recipe says that itself"),
+        (["train", "recipe.yaml", "--warm-start", "champion", "--name", "mine"], "--name: a recipe says that itself"),
+        (
+            ["train", "--warm-start", "champion", "--data", "{file}", "--taxonomy", "{taxonomy}", "--base", "packaged"],
+            "--taxonomy, --base: a warm start goes on",
+        ),
         (["evaluate", "--data", "{file}", "--head", "oops", "--model", "mine"], "--head HEAD=COLUMN"),
     ],
 )

@@ -139,9 +139,10 @@ def _judge(registry: Any) -> None:
     }
     reason = {"head": "category", "chinese": "category“退款慢”的召回率从 0.610 降到 0.400（固定测试集 30 条）"}
     refused = found | {"gate": {"passed": False, "reasons": [reason]}}
-    runs = {one.version: one.run_id for one in registry.versions("consumer")}
+    versions = {one.version: one for one in registry.versions("consumer")}
     for number, told in (("2", found), ("3", refused)):
-        registry.client.log_text(runs[number], json.dumps(told), "comparison.json")
+        measured = told | {"champion": versions["1"].tags["digest"]}
+        registry.client.log_text(versions[number].run_id, json.dumps(measured), "comparison.json")
     registry.client.set_model_version_tag("consumer", "2", "gate", "passed")
     registry.client.set_model_version_tag("consumer", "3", "gate", "refused")
 
