@@ -9,9 +9,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import opencc
 
@@ -22,6 +22,9 @@ MAX_CHARS = 10_000
 CUT_MARK = "..."  # as NFKC writes …, so that a cut text is clean too
 # Honest texts settle in three rounds; what has not settled by then is built to go on, and loses its & < >.
 MOST_ROUNDS = 8
+
+# Characters whose folding is remembered: texts of a language use a few thousand.
+CHARACTERS = 1 << 14
 
 # Below this share of Chinese letters among all letters a text is not Chinese ("iPhone坏了" counts words, not letters).
 CHINESE_SHARE = 0.3
@@ -35,6 +38,8 @@ _MARKUP = re.compile(
 )
 # More digits than any character has; int() refuses above 4300 of them.
 _ENDLESS = re.compile(r"&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{9,});?")
+# No longer ones, which may be a number after &#.
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,8}(?![0-9])|#[xX][0-9A-Fa-f]{1,8}(?![0-9A-Fa-f])|[A-Za-z]{2,31});?")
 MASKS = re.compile("<(?:证件号|卡号|手机号|电话|邮箱|车牌)>")
 _KANA = re.compile(r"[\u3041-\u30ff]")
 # Zero-width, bidirectional, soft hyphen, byte-order, variation selectors, tags: invisible, yet they split words.
@@ -114,19 +119,24 @@ def _round(text: str) -> str:
     text = _MARKUP.sub(" ", html.unescape(_ENDLESS.sub(" ", text)))
     text = _CONTROL.sub("", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
     text = simplify(text)
-    text = mask(_SPACE.sub(" ", text).strip())
+    text = _take_out(_SPACE.sub(" ", text).strip())
     return _REPEAT.sub(r"\1\1\1", text)
 
 
-def mask(text: str) -> str:
-    """Replace personal numbers by what they are: <证件号> <卡号> <手机号> <电话> <邮箱> <车牌>.
-
-    Identity numbers must pass their check digit (GB 11643) and bank cards Luhn's; service numbers such as
-    400-…, 95588 and 12315 stay. Names and addresses are not found by patterns and stay too.
-    """
+def _take_out(text: str) -> str:
     for pattern, name, genuine in _personal():
         text = pattern.sub(name if genuine is None else partial(_replaced, name, genuine), text)
     return text
+
+
+def mask(raw: str) -> str:
+    """Replace personal numbers by what they are: <证件号> <卡号> <手机号> <电话> <邮箱> <车牌>.
+
+    Those in full width, or with markup, line breaks or invisible characters in their midst, are found as `clean` finds
+    them; all else stays as it was sent. Identity numbers must pass their check digit (GB 11643) and bank cards Luhn's;
+    service numbers such as 400-…, 95588 and 12315 stay. Names and addresses are not found by patterns and stay too.
+    """
+    return masked(raw).text
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +152,77 @@ class Masked:
 
 def masked(raw: str) -> Masked:
     """What `mask` makes of a text, with the way back to the places in it."""
-    text, origins = raw, [(i, i + 1) for i in range(len(raw))]
+    numbers: list[tuple[int, int, str]] = []
+    found = {number for reading in _readings(raw) for number in _numbers(reading)}
+    for start, end, name in sorted(found, key=lambda one: (one[0], -one[1])):
+        if numbers and start < numbers[-1][1]:
+            numbers[-1] = (numbers[-1][0], max(end, numbers[-1][1]), numbers[-1][2])
+        else:
+            numbers.append((start, end, name))
+    pieces: list[str] = []
+    places: list[tuple[int, int]] = []
+    last = 0
+    for start, end, name in numbers:
+        pieces += raw[last:start], name
+        places += [*((i, i + 1) for i in range(last, start)), *((start, end) for _ in name)]
+        last = end
+    return Masked("".join([*pieces, raw[last:]]), (*places, *((i, i + 1) for i in range(last, len(raw)))))
+
+
+# A text as it can be read, and the places in the raw text that each of its characters comes from.
+_Reading = tuple[str, list[tuple[int, int]]]
+
+
+def _readings(raw: str) -> Iterator[_Reading]:
+    """A raw text as it was sent, and folded as `clean` folds it: with its markup, with spaces for it, and without."""
+    as_sent = raw, [(i, i + 1) for i in range(len(raw))]
+    yield as_sent
+    folded = _folded(as_sent)
+    yield _put(folded, ((found, " ") for found in _SPACE.finditer(folded[0])))
+    if tags := list(_MARKUP.finditer(folded[0])):
+        for gap in (" ", ""):
+            without = _put(folded, ((tag, gap) for tag in tags))
+            yield _put(without, ((found, " ") for found in _SPACE.finditer(without[0])))
+
+
+def _folded(reading: _Reading) -> _Reading:
+    for _ in range(MOST_ROUNDS):
+        text, origins = _put(reading, ((found, html.unescape(found[0])) for found in _REFERENCE.finditer(reading[0])))
+        parts = [_visible(c) for c in text]
+        after = "".join(parts)
+        if after == reading[0]:
+            break
+        reading = after, [place for place, part in zip(origins, parts, strict=True) for _ in part]
+    return reading
+
+
+@lru_cache(CHARACTERS)
+def _visible(character: str) -> str:
+    """What `clean` leaves of one character that stands alone; white space stays as it is."""
+    return simplify(_CONTROL.sub("", _INVISIBLE.sub("", unicodedata.normalize("NFKC", character))))
+
+
+def _numbers(reading: _Reading) -> Iterator[tuple[int, int, str]]:
+    """Personal numbers of one reading: start and end in the raw text, and what stands for them."""
     for pattern, name, genuine in _personal():
-        pieces: list[str] = []
-        places: list[tuple[int, int]] = []
-        last = 0
-        for found in pattern.finditer(text):
-            if genuine is not None and not genuine(found[0]):
-                continue
-            whole = (origins[found.start()][0], origins[found.end() - 1][1])
-            pieces += text[last : found.start()], name
-            places += [*origins[last : found.start()], *(whole for _ in name)]
-            last = found.end()
-        if last:
-            text, origins = "".join([*pieces, text[last:]]), [*places, *origins[last:]]
-    return Masked(text, tuple(origins))
+        text, origins = reading
+        found = [one for one in pattern.finditer(text) if genuine is None or genuine(one[0])]
+        yield from ((origins[one.start()][0], origins[one.end() - 1][1], name) for one in found)
+        reading = _put(reading, ((one, name) for one in found))
+
+
+def _put(reading: _Reading, found: Iterable[tuple[re.Match[str], str]]) -> _Reading:
+    """A reading with other words in the place of what was found; they come from all of it."""
+    text, origins = reading
+    pieces: list[str] = []
+    places: list[tuple[int, int]] = []
+    last = 0
+    for one, words in found:
+        whole = (origins[one.start()][0], origins[one.end() - 1][1])
+        pieces += text[last : one.start()], words
+        places += [*origins[last : one.start()], *(whole for _ in words)]
+        last = one.end()
+    return ("".join([*pieces, text[last:]]), [*places, *origins[last:]]) if last else reading
 
 
 @cache

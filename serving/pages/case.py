@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 
@@ -109,7 +110,7 @@ class CasePage:
 
     # ---- drawing
 
-    async def _show(self, view: CaseView | None, day: Day | None = None) -> None:
+    async def _show(self, view: CaseView | None) -> None:
         self._forget()
         self._view, self._note = view, ""
         if view is None:
@@ -118,9 +119,10 @@ class CasePage:
             self._foot.set_visibility(False)
             with self._body.classes(replace="page"):
                 ui.html(parts.nothing(day.progress.mine), sanitize=False)
+                button("撤销", "Z", "btn", self._undo)
             return
         _shown[self._desk.person.name, view.id] = self
-        day = day or await self._desk.saw(view)
+        day = await self._desk.saw(view)
         self._body.clear()
         self._foot.set_visibility(True)
         with self._body.classes(replace="case"):
@@ -146,21 +148,15 @@ class CasePage:
                 self._text = ui.html(parts.text(view), sanitize=False).classes("complaint")
                 ui.html(parts.legend(view), sanitize=False).classes("legend")
             ui.html(parts.risk(view, now), sanitize=False).classes("card order-3")
-            columns = (
-                (
-                    parts.nearby("这位客户的其他投诉", view.others, now, "没有，或没有客户编号。"),
-                    parts.similar(view),
-                ),
-                (
-                    parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。"),
-                    parts.history(view.history, now),
-                ),
-            )
             with ui.element("div").classes("two order-3"):
-                for column in columns:
-                    with ui.element("div").classes("stack"):
-                        for html in column:
-                            ui.html(html, sanitize=False).classes("card")
+                with ui.element("div").classes("stack"):
+                    others = parts.nearby("这位客户的其他投诉", view.others, now, "没有，或没有客户编号。")
+                    ui.html(others, sanitize=False).classes("card")
+                    ui.html(parts.similar(view), sanitize=False).classes("card")
+                with ui.element("div").classes("stack"):
+                    near = parts.nearby("最近的相似案件", view.near, now, "还没有相似的案件。")
+                    ui.html(near, sanitize=False).classes("card")
+                    self._history = ui.html(parts.history(view, now), sanitize=False).classes("card")
         with ui.element("div").classes("side order-2"):
             self._answers = Answers(view, self._looked_at, self._ask_label)
 
@@ -196,11 +192,14 @@ class CasePage:
 
     async def _key(self, event: events.KeyEventArguments) -> None:
         modified = event.modifiers.ctrl or event.modifiers.alt or event.modifiers.meta
-        if not event.action.keydown or modified or self._view is None or self._labels.open or self._notes.open:
+        if not event.action.keydown or modified or self._labels.open or self._notes.open:
             return
         self._touched_at = time.monotonic()
         key, name = event.key, event.key.name.lower()
-        if key.number == 0:
+        if self._view is None:
+            if name == "z":
+                await self._undo()
+        elif key.number == 0:
             self._ask_label()
         elif key.number is not None:
             self._answers.press(key.number)
@@ -233,14 +232,10 @@ class CasePage:
             return
         self._busy = True
         try:
-            ready = self._ready()
-            if ready is None:
-                await deed()
-                await self._next()
-            else:
-                _, day = await asyncio.gather(deed(), self._desk.saw(ready))
-                self._ahead = None
-                await self._show(ready, day)
+            refused, ready = await asyncio.gather(_refused(deed), self._still_ready())
+            if refused is not None:  # another person has the case, or has decided it: it is none of this person's
+                say(words_of(refused), "bad")
+            await self._next(ready)
         finally:
             self._busy = False
 
@@ -258,10 +253,22 @@ class CasePage:
         finally:
             self._busy = False
 
-    async def _next(self) -> None:
+    async def _next(self, ready: CaseView | None) -> None:
         ahead, self._ahead = self._ahead, None
-        found = await ahead if ahead is not None else None
-        await self._show(found if found is not None else await self._desk.claim(self._filters))
+        if ready is None and ahead is not None:
+            ready = await ahead
+        await self._show(ready if ready is not None else await self._desk.claim(self._filters))
+
+    async def _still_ready(self) -> CaseView | None:
+        """The case behind this one, where it is there and still this person's: its lease may have run out."""
+        if (ready := self._ready()) is None:
+            return None
+        try:
+            return replace(ready, until=await self._desk.keep(ready))
+        except Conflict:
+            if self._ready() is ready:
+                self._ahead = None
+            return None
 
     async def _fetch(self) -> CaseView | None:
         try:
@@ -272,13 +279,14 @@ class CasePage:
     async def _keep(self) -> None:
         """Prolong the lease while somebody works here."""
         view = self._view
-        if view is None or view.until is None or time.monotonic() - self._touched_at > AWAY:
+        if self._busy or view is None or view.until is None or time.monotonic() - self._touched_at > AWAY:
             return
-        until = await self._desk.keep([one for one in (view, self._ready()) if one is not None])
-        if until is not None:
-            ui.run_javascript(
-                f'document.querySelectorAll("[data-until]").forEach(e => e.dataset.until = "{until.isoformat()}")'
-            )
+        until = await self._desk.keep(view)
+        ui.run_javascript(
+            f'document.querySelectorAll("[data-until]").forEach(e => e.dataset.until = "{until.isoformat()}")'
+        )
+        if self._ready() is not None and await self._still_ready() is None and self._ahead is None:
+            self._ahead = background_tasks.create(self._fetch(), name="next case")
 
     def _ready(self) -> CaseView | None:
         """The case behind this one, where it is there."""
@@ -318,3 +326,13 @@ class CasePage:
             shown = await self._desk.unmask(self._view)
             self._view = shown
             self._text.set_content(parts.text(shown))
+            self._history.set_content(parts.history(shown, datetime.now(UTC)))
+
+
+async def _refused(deed: Callable[[], Awaitable[Decided]]) -> Conflict | None:
+    """Do it; returns why it could not be done where somebody else was before."""
+    try:
+        await deed()
+    except Conflict as error:
+        return error
+    return None

@@ -215,14 +215,18 @@ def similar(view: CaseView) -> str:
     )
 
 
-def history(events: Iterable[Event], now: datetime) -> str:
-    """What was done with the case."""
+def history(view: CaseView, now: datetime) -> str:
+    """What was done with the case; notes are masked as its text is."""
     lines = "".join(
         f'<li><span class="muted nowrap">{clock(one.at, now)}</span><span class="nowrap">{escape(one.actor)}</span>'
-        f'<span class="grow">{escape(one.what)}</span></li>'
-        for one in events
+        f'<span class="grow">{escape(one.what)}{_note(one, hide=not view.unmasked)}</span></li>'
+        for one in view.history
     )
     return "<h2>经过</h2>" + (f'<ul class="list">{lines}</ul>' if lines else '<p class="muted">还没有人处理过。</p>')
+
+
+def _note(one: Event, *, hide: bool) -> str:
+    return f"。备注：{marked(one.note, (), hide=hide)}" if one.note else ""
 
 
 def unopened(words: str) -> str:

@@ -71,6 +71,10 @@ class Desk:
             "review", lambda now: store.queue(filters, now=now, actor=name, limit=limit, offset=offset)
         )
 
+    async def versions(self) -> list[str]:
+        """The model versions that answered what waits, the newest first."""
+        return await self.ask("review", lambda _now: self.service.store.versions())
+
     async def today(self) -> Day:
         """How far the day's budget is used."""
         return await self.ask("review", lambda now: reviewing.today(self.service, self.person.name, now))
@@ -88,7 +92,7 @@ class Desk:
 
     async def open(self, prediction_id: str, *, lease: bool) -> CaseView:
         """One case; leased where they ask for it. Raises NotFound, Stale where it does not wait for this person."""
-        return await self._view(prediction_id, (await self._take([prediction_id]))[0] if lease else None)
+        return await self._view(prediction_id, await self._take(prediction_id) if lease else None)
 
     async def saw(self, view: CaseView) -> Day:
         """Write down that the person saw a case; returns how far the day is."""
@@ -120,10 +124,9 @@ class Desk:
         decided = await self.ask("review", lambda now: reviewing.undo(self.service, self.person, now))
         return Undone(decided, await self.open(decided.prediction_id, lease=True))
 
-    async def keep(self, views: Sequence[CaseView]) -> datetime | None:
-        """Have cases for longer; returns until when, None where there was nothing to keep."""
-        leases = await self._take([one.id for one in views if one.until is not None])
-        return leases[0].until if leases else None
+    async def keep(self, view: CaseView) -> datetime:
+        """Have a case for longer; returns until when. Raises Stale where it is another's by now, or done."""
+        return (await self._take(view.id)).until
 
     async def release(self, ids: Sequence[str]) -> None:
         """Give cases back; for this nobody needs to be signed in any more."""
@@ -134,9 +137,9 @@ class Desk:
         await self.ask("unmask", lambda now: reviewing.unmask(self.service, self.person, view.id, now))
         return replace(view, unmasked=True)
 
-    async def _take(self, ids: Sequence[str]) -> list[Lease]:
+    async def _take(self, prediction_id: str) -> Lease:
         store, name, minutes = self.service.store, self.person.name, self.service.settings.lease_minutes
-        return await self.ask("review", lambda now: [store.take(name, one, minutes=minutes, now=now) for one in ids])
+        return await self.ask("review", lambda now: store.take(name, prediction_id, minutes=minutes, now=now))
 
     # ---- between pages and service
 

@@ -212,4 +212,7 @@ _FIELDS = {
     "known": "常用设备",
     "suggested": "建议",
     "level": "等级",
+    "by": "接口",
+    "cases": "案件",
+    "filters": "筛选",
 }

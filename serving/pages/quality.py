@@ -61,7 +61,7 @@ class QualityPage:
     async def refresh(self) -> None:
         """Count again and draw."""
         desk, snapshot = self._desk, self._desk.service.source.current()
-        predictor = snapshot.predictor
+        predictor, model = snapshot.predictor, (snapshot.name, snapshot.version)
         promised = {name: one.precision_target for name, one in predictor.calibration.heads.items()}
         reached = {
             name: value
@@ -71,7 +71,7 @@ class QualityPage:
         try:
             report = await desk.ask(
                 "quality",
-                lambda now: quality(desk.service.store, now - timedelta(weeks=self._weeks), now, promised),
+                lambda now: quality(desk.service.store, now - timedelta(weeks=self._weeks), now, promised, model),
             )
         except Exception as error:
             self._body.clear()
@@ -80,10 +80,10 @@ class QualityPage:
             return
         self._body.clear()
         with self._body:
-            _draw(report, predictor.taxonomy, reached)
+            _draw(report, predictor.taxonomy, reached, snapshot.version)
 
 
-def _draw(report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float]) -> None:
+def _draw(report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float], version: str) -> None:
     names = {name: head.name for name, head in taxonomy.heads.items()}
     by_head = {one.head: one for one in report.kept}
     tiles = [_tile(by_head[name], title) for name, title in names.items() if name in by_head]
@@ -103,10 +103,13 @@ def _draw(report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float]) 
             if any(one.tried for one in report.kept):
                 ui.echart(charts.kept(report.kept, names)).classes("chart")
             drawn, done = report.audited
-            _plainly(f"只看随机抽出的案件，所以能代表全部。抽出 {drawn} 件，已审 {done} 件。竖线是 95% 区间。")
+            _plainly(
+                f"只看现行模型 v{version} 作答、随机抽出的案件，所以能代表它的全部。"
+                f"抽出 {drawn} 件，已审 {done} 件。竖线是 95% 区间。"
+            )
         with ui.element("div").classes("card"):
             ui.html("<h2>把握与实际</h2>", sanitize=False)
-            _calibration(report, names)
+            _calibration(report, names, version)
         with ui.element("div").classes("card"):
             ui.html("<h2>本周与此前四周</h2>", sanitize=False)
             _drift(report.drift, taxonomy)
@@ -126,7 +129,7 @@ def _tile(one: Kept, name: str) -> str:
     return f'<div class="card tile{look}"><span>{escape(name)} · 自动</span><b>{shown}</b><p>{says}</p></div>'
 
 
-def _calibration(report: QualityReport, names: dict[str, str]) -> None:
+def _calibration(report: QualityReport, names: dict[str, str], version: str) -> None:
     audited = [one for one in report.calibrated if one.audit and sum(b.count for b in one.bins) >= FEW]
     everything = [one for one in report.calibrated if not one.audit and sum(b.count for b in one.bins) >= FEW]
     chosen = audited or everything
@@ -134,9 +137,10 @@ def _calibration(report: QualityReport, names: dict[str, str]) -> None:
         ui.echart(charts.reliability(chosen, names)).classes("chart")
         worst = max(chosen, key=lambda one: one.error)
         source = "只看抽检的案件" if audited else "抽检的还少，这里是全部审核过的案件，偏向拿不准的"
-        _plainly(f"{source}。平均差最大的是{names.get(worst.head, worst.head)}，{percent(worst.error, 1)}。")
+        gap = f"平均差最大的是{names.get(worst.head, worst.head)}，{percent(worst.error, 1)}"
+        _plainly(f"只看现行模型 v{version} 的答案。{source}。{gap}。")
     else:
-        _plainly(f"审核过的案件还太少：一个问题审过 {FEW} 件以上才画得出。")
+        _plainly(f"现行模型 v{version} 审核过的案件还太少：一个问题审过 {FEW} 件以上才画得出。")
 
 
 def _drift(drift: Drift, taxonomy: Taxonomy) -> None:

@@ -46,10 +46,11 @@ class QueuePage:
 
     async def start(self) -> None:
         """Draw the page."""
+        versions = await self._desk.versions()
         with ui.element("div").classes("page"):
             self._head = ui.element("div").classes("head-row")
             with ui.element("div").classes("filters"):
-                self._draw_filters()
+                self._draw_filters(versions)
             self._list = ui.element("div")
         ui.keyboard(guarded(self._key), ignore=["input", "select", "textarea"], repeating=False)
         await self._refresh()
@@ -86,7 +87,7 @@ class QueuePage:
         if page.waiting:
             button("开始审核", "Enter", "btn main", self._begin)
 
-    def _draw_filters(self) -> None:
+    def _draw_filters(self, versions: Sequence[str]) -> None:
         taxonomy, query = self._taxonomy, self._query
         search = ui.input(placeholder="搜索投诉内容，至少两个字", value=query.get("text", "")).classes("wide")
         search.props('outlined dense clearable aria-label="搜索"')
@@ -102,14 +103,7 @@ class QueuePage:
         self._choose("channel", "渠道", CHANNELS)
         self._choose("days", "时间", asked.PERIODS)
         self._choose("reason", "原因", {HIGH_RISK: "风险高", **REASONS})
-        self._version()
-
-    def _version(self) -> None:
-        current = self._desk.service.source.current().version
-        versions = (
-            {str(v): f"模型 {v}" for v in range(int(current), 0, -1)} if current.isdigit() else {current: current}
-        )
-        self._choose("model_version", "模型版本", dict(list(versions.items())[:20]))
+        self._choose("model_version", "模型版本", {one: f"模型 {one}" for one in versions})
 
     def _labels(self) -> dict[str, str]:
         head = self._taxonomy.heads.get(self._query.get("head", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from html import escape
 from typing import Any
@@ -48,6 +49,35 @@ _SAYS: dict[type[Exception], str] = {
     Conflict: "这一步与别人刚做的冲突，请刷新后再看。",
     InvalidInput: "填写的内容不能用，请检查后再试。",
 }
+# What more an error tells, such as who has the case: its message, and the same in Chinese.
+_TELLS: tuple[tuple[str, str], ...] = (
+    (r"(.+) is reviewing this case", "{}正在审核这个案件。"),
+    (r"(.+) has reviewed this case already", "{}已经审核过这个案件。"),
+    (r"this case does not wait for a review of yours", "这个案件不在等您审核：已经审完，或初审就是您做的。"),
+    (r"another person has reviewed this case a second time: .+", "别人已经复审过这个案件，您的决定不能再撤销。"),
+    (r"another person has reviewed this case since it was skipped", "您跳过之后，别人已经审核了这个案件。"),
+    (r"there is a user (.+) already", "已有用户 {}，停用的也算。"),
+    (r"there is no user (.+)", "没有用户 {}。"),
+    (r"a name has 1 to (\d+) .+", "用户名为 1 到 {} 个字：文字、数字和 . _ - @。"),
+    (r".+ version (.+) did not pass its gate: (.+)\. To promote it .+", "版本 {} 没有通过关口：{}。"),
+    (
+        r".+ version (.+) was not measured against the champion, which is version (.+) now\. .+",
+        "版本 {} 没有与现行版本 {} 比较过。",
+    ),
+    (
+        r".+ version (.+) was measured against another champion, which is version (.+) now\. .+",
+        "版本 {} 只与从前的现行版本比较过，现行版本已是 {}。",
+    ),
+    (
+        r".+ version (.+) is not champion any more, version (.+) is: nothing moved",
+        "{} 已不是现行版本，现在是 {}：没有改动。",
+    ),
+    (r".+ has no earlier champion to go back to; .+", "没有更早的现行版本可以回退。"),
+    (r".+ version (.+) is the champion: .+", "版本 {} 就是现行版本，不能作自己的影子。"),
+)
+_CHINESE, _ENGLISH = re.compile("[\u4e00-\u9fff]"), re.compile("[A-Za-z]+(?: [A-Za-z]+){2}")
+# Behind a message in Chinese the same in English, for callers of the API.
+_GLOSS = re.compile(r" \([ -~]+\)$")
 
 log = structlog.get_logger()
 
@@ -116,10 +146,14 @@ def guarded(handler: Callable[..., Awaitable[Any] | Any]) -> Callable[..., Await
 
 
 def words_of(error: Exception) -> str:
-    """What to tell a person of an error; one that nobody foresaw is logged, without its text."""
-    chinese = any("\u4e00" <= c <= "\u9fff" for c in str(error))
-    if isinstance(error, JianweiError) and chinese:
-        return str(error)
+    """What to tell a person of an error, in Chinese; one that nobody foresaw is logged, without its text."""
+    if isinstance(error, JianweiError):
+        for message, chinese in _TELLS:
+            if (found := re.fullmatch(message, str(error), re.DOTALL)) is not None:
+                return chinese.format(*found.groups())
+        words = _GLOSS.sub("", str(error))
+        if _CHINESE.search(words) and not _ENGLISH.search(words):  # a Chinese name makes no Chinese sentence
+            return words
     for cls in type(error).__mro__:
         if cls in _SAYS:
             return _SAYS[cls]

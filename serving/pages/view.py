@@ -40,11 +40,12 @@ class Nearby:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that was done with a case."""
+    """Something that was done with a case; `note` is in the person's own words, not masked."""
 
     at: datetime
     actor: str
     what: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,9 @@ def _events(
         ]
         notes = dict.fromkeys(word.note for word in said if word.decision_id == one.id and word.note)
         what = OUTCOMES[one.outcome] + ("（复审）" if one.second else "")
-        what += "".join(f"：{'，'.join(changed)}" if changed else "") + "".join(f"。备注：{note}" for note in notes)
-        yield Event(one.at, one.actor, what + ("（已撤销）" if one.withdrawn_at is not None else ""))
+        what += f"：{'，'.join(changed)}" if changed else ""
+        what += "（已撤销）" if one.withdrawn_at is not None else ""
+        yield Event(one.at, one.actor, what, "；".join(notes))
     for word in said:
         if word.decision_id is None and word.head in taxonomy.heads:
             source = "结单结果" if word.kind == "implicit" else "更正"

@@ -22,6 +22,8 @@ ACTIONS = {
     "sign_in": "登录",
     "sign_in_refused": "登录被拒",
     "sign_out": "退出",
+    "list": "列出待审",
+    "claim": "领取案件",
     "view": "查看案件",
     "unmask": "显示号码",
     "accepted": "确认案件",
@@ -37,6 +39,7 @@ ACTIONS = {
     "rollback": "回退模型",
     "challenge": "影子运行",
     "add_user": "添加人员",
+    "password": "修改密码",
     "disable_user": "停用人员",
 }
 CHANNELS = {

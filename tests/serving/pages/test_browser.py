@@ -10,6 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
+
+from serving.pages import case
+from serving.store.review_order import Filters
+from serving.store.tables import predictions
 
 # One case, from its appearing until the next one is there.
 SECONDS = 10.0
@@ -160,6 +165,99 @@ def test_numbers_are_masked_until_a_role_that_may_unmasks_them(
     lead.click("text=显示号码")
     lead.wait_for_selector(f"text={phone}")
     assert place.store.logged(actor="陈默", action="unmask")[0].subject in str(link)
+
+
+def ahead_of(page: Any, place: Any, name: str) -> str:
+    """The case that is fetched behind the one that a person's page shows."""
+    page.wait_for_timeout(1500)
+    shown = place.store.logged(actor=name, action="view")[0].subject
+    [behind] = {lease.prediction_id for lease in place.store.held(name, _now())} - {shown}
+    return str(behind)
+
+
+def hand_over(place: Any, case: str, one: str, other: str) -> None:
+    """What happens where one's lease runs out, and another is next."""
+    place.store.release(one, [case])
+    place.store.take(other, case, now=_now())
+
+
+def test_a_case_fetched_ahead_that_another_took_meanwhile_is_not_shown(enter: Callable[..., Any], place: Any) -> None:
+    page = enter("李岚")
+    begin(page)
+    first, behind = says(page), ahead_of(page, place, "李岚")
+    hand_over(place, behind, "李岚", "周宁")
+    page.keyboard.press("s")
+    wait_for_another(page, first)
+    assert place.store.logged(actor="李岚", action="view")[0].subject != behind
+    assert behind in {lease.prediction_id for lease in place.store.held("周宁", _now())}
+
+    second, shown = says(page), place.store.logged(actor="李岚", action="view")[0].subject
+    page.wait_for_timeout(1000)
+    hand_over(place, shown, "李岚", "周宁")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=周宁正在审核这个案件")
+    wait_for_another(page, second)
+    place.store.release("周宁")
+
+
+def test_keeping_a_case_says_nothing_of_one_behind_it_that_another_took(
+    enter: Callable[..., Any], place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case, "LOOK", 1.0)
+    page = enter("李岚")
+    begin(page)
+    behind = ahead_of(page, place, "李岚")
+    hand_over(place, behind, "李岚", "周宁")
+    page.wait_for_timeout(3000)
+    assert page.locator(".says").count() == 0
+    held = {lease.prediction_id for lease in place.store.held("李岚", _now())}
+    assert len(held) == 2  # another was fetched for it
+    assert behind not in held
+    place.store.release("周宁")
+
+
+def test_the_last_case_is_taken_back_from_the_empty_page(enter: Callable[..., Any], place: Any) -> None:
+    page = enter("周宁")
+    page.goto(f"{place.url}/review/case?text=快回")
+    page.wait_for_selector(".choice.on")
+    last = says(page)
+    for take_back in (lambda: page.keyboard.press("z"), lambda: page.click(".page >> text=撤销")):
+        page.wait_for_timeout(1000)
+        page.keyboard.press("s")
+        page.wait_for_selector("text=没有等待审核的案件")
+        take_back()
+        page.wait_for_function("b => document.querySelector('.meta b')?.innerText === b", arg=last)
+        page.wait_for_selector("text=已撤销")
+
+
+def test_notes_are_masked_and_unmasked_with_the_text(enter: Callable[..., Any], place: Any) -> None:
+    [lease] = place.store.claim("周宁", now=_now())
+    note, since = "已回电１３９12345678，客户同意", _now()
+    place.store.review(lease.prediction_id, "周宁", {}, note=note, taxonomy_version="1.0.0", now=since)
+    page = enter("陈默")
+    page.goto(f"{place.url}/review/case/{lease.prediction_id}")
+    page.wait_for_selector("text=备注：已回电")
+    assert "客户同意" in page.content()
+    assert "12345678" not in page.content()
+    page.click("text=显示号码")
+    page.wait_for_selector(f"text={note}")
+    assert place.store.logged(actor="陈默", action="unmask")[0].subject == lease.prediction_id
+    place.store.undo("周宁", since=since, until=_now(), now=_now())
+
+
+def test_the_queue_is_narrowed_to_a_version_that_is_not_the_present_one(enter: Callable[..., Any], place: Any) -> None:
+    case = place.store.queue(Filters(), now=_now()).items[-1].prediction_id
+    answered = update(predictions).where(predictions.c.id == case)
+    with place.store._write() as connection:
+        connection.execute(answered.values(model_version="9"))
+    page = enter("陈默")
+    page.click("[aria-label=模型版本]")
+    page.wait_for_selector(".q-menu .q-item")
+    assert page.locator(".q-menu .q-item").all_inner_texts() == ["模型 9", "模型 1"]
+    page.click(".q-menu >> text=模型 9")
+    page.wait_for_function("() => document.querySelectorAll('.table tbody tr').length === 1")
+    with place.store._write() as connection:
+        connection.execute(answered.values(model_version="1"))
 
 
 def test_a_search_for_one_character_says_what_to_do(enter: Callable[..., Any]) -> None:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from re import sub
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from complaints.errors import InvalidInput, JianweiError, RegistryError
 from complaints.records import HeadPrediction, Scored
 from complaints.taxonomy import Taxonomy
+from serving import access, reviewing
+from serving.access import Person
 from serving.pages import charts, filters, words
 from serving.pages.choices import choices, open_heads
 from serving.pages.marks import Mark, marked, plain
+from serving.pages.shell import words_of
 from serving.quality import Kept, Tally
+from serving.store.queries import Store
 from serving.store.review_order import Filters
+from serving.store.risks import AlreadyDecided
+from serving.store.tables import predictions
 
 NOW = datetime(2026, 3, 5, 4, 0, tzinfo=UTC)  # noon in China
 marks = st.lists(
@@ -56,6 +67,15 @@ def test_overlapping_marks_are_both_there() -> None:
 
 def test_a_line_of_the_queue_is_masked_before_it_is_cut() -> None:
     assert plain("号码13812345678\n请回", 6) == "号码<手机…"
+
+
+@pytest.mark.parametrize("raw", ["电话138\n0013\n8000", "电话１３８00138000", "电话138\u200b0013&nbsp;8000"])
+def test_a_number_that_was_sent_in_pieces_is_hidden_and_marks_keep_their_places(raw: str) -> None:
+    raw += "，三天没人上门"
+    html = marked(raw, [Mark(raw.index("三天"), raw.index("三天") + 2, "ev-0")])
+    assert html == ('电话<span class="hidden-number">&lt;手机号&gt;</span>，<span class="ev-0">三天</span>没人上门')
+    assert plain(raw, 9) == "电话<手机号>，…"
+    assert reviewing.masked(raw) == "电话<手机号>，三天没人上门"
 
 
 def said(label: str, *known: tuple[str, float], decision: str = "review") -> HeadPrediction:
@@ -148,3 +168,88 @@ def test_the_chart_of_acceptance_goes_by_week_with_gaps_and_the_test_result() ->
     options = charts.accepted(tallies, {"a": "甲", "b": "乙"}, {"a": 0.7})
     assert [one["data"] for one in options["series"]] == [[50.0, None], [None, 100.0]]
     assert options["series"][0]["markLine"]["data"] == [{"yAxis": 70.0}]
+
+
+# ---- errors, as they are raised
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+def told(deed: Callable[[], object]) -> str:
+    """What a person is told of a deed that is refused."""
+    with pytest.raises(JianweiError) as refused:
+        deed()
+    return words_of(refused.value)
+
+
+def test_who_has_a_case_or_has_decided_it_is_told_in_chinese(store: Store, put: Any) -> None:
+    case = put(store)
+    store.take("李岚", case, now=NOW)
+    assert told(lambda: store.take("Chen.Mo", case, now=NOW)) == "李岚正在审核这个案件。"
+    assert told(lambda: store.skip(case, "陈默", now=NOW)) == "李岚正在审核这个案件。"
+    store.accept(case, "李岚", taxonomy_version="1.0.0", now=NOW)
+    assert told(lambda: store.skip(case, "陈默", now=NOW)) == "李岚已经审核过这个案件。"
+    assert told(lambda: store.take("陈默", case, now=NOW)) == "这个案件不在等您审核：已经审完，或初审就是您做的。"
+
+
+def test_why_a_decision_cannot_be_taken_back_is_told_in_chinese(store: Store, put: Any) -> None:
+    again, skipped = put(store), put(store, vector=1)
+
+    def undo() -> object:
+        return store.undo("李岚", since=NOW, until=NOW, now=NOW)
+
+    assert told(undo) == "今天没有可以撤销的处理"
+    store.accept(again, "李岚", taxonomy_version="1.0.0", now=NOW, second_share=1.0)
+    store.accept(again, "陈默", taxonomy_version="1.0.0", now=NOW)
+    assert told(undo) == "别人已经复审过这个案件，您的决定不能再撤销。"
+    store.skip(skipped, "李岚", now=NOW + timedelta(seconds=1))
+    store.accept(skipped, "陈默", taxonomy_version="1.0.0", now=NOW)
+    assert told(undo) == "您跳过之后，别人已经审核了这个案件。"
+
+
+def test_what_is_wrong_with_a_user_is_told_in_chinese(store: Store, password: str) -> None:
+    def add(name: str) -> None:
+        access.add_user(store, name, "analyst", password, NOW)
+
+    add("李岚")
+    assert told(lambda: add("李岚")) == "已有用户 李岚，停用的也算。"
+    assert told(lambda: add("李 岚")) == "用户名为 1 到 80 个字：文字、数字和 . _ - @。"
+    assert told(lambda: store.change_user("李云", role="lead")) == "没有用户 李云。"
+    person = Person("李岚", "analyst", "", NOW)
+    assert told(lambda: access.require(person, "users")) == "您的角色不能做这一步。"
+
+
+def test_what_the_registry_refuses_is_told_in_chinese(place: Any) -> None:
+    from training.registry import Registry
+
+    registry = Registry(place.settings.tracking_uri, place.settings.artifacts)
+    registry.client.set_model_version_tag("consumer", "3", "gate_reasons", "退款慢的召回率降了")
+    assert told(lambda: registry.promote("consumer", "3", "好")) == "版本 3 没有通过关口：退款慢的召回率降了。"
+    registry.client.delete_model_version_tag("consumer", "2", "gate")
+    assert told(lambda: registry.promote("consumer", "2", "好")) == "版本 2 没有与现行版本 1 比较过。"
+    assert told(lambda: registry.rollback("consumer", "坏", "2")) == "2 已不是现行版本，现在是 1：没有改动。"
+    assert told(lambda: registry.rollback("consumer", "坏")) == "没有更早的现行版本可以回退。"
+    assert told(lambda: registry.set_challenger("consumer", "1")) == "版本 1 就是现行版本，不能作自己的影子。"
+
+
+def test_only_a_sentence_in_chinese_is_told_as_it_is() -> None:
+    for words_for_it in ("请至少输入两个字", "没有接入模型库：用 jianwei serve 启动，即可查看"):
+        assert words_of(RegistryError(words_for_it)) == words_for_it
+    assert words_of(InvalidInput("no head 投诉: this prediction has 类别")) == "填写的内容不能用，请检查后再试。"
+    assert words_of(AlreadyDecided("李岚 has accepted this alert already")) == "别人已经审核过这个案件。"
+
+
+def test_versions_are_those_that_answered_what_waits(store: Store, put: Any) -> None:
+    assert store.versions() == []
+    old, new, done = put(store), put(store, vector=1), put(store, vector=2)
+    with store._write() as connection:
+        for case, version in ((old, "2"), (new, "10"), (done, "11")):
+            here = predictions.c.id == case
+            connection.execute(update(predictions).where(here).values(model_version=version))
+    store.accept(done, "李岚", taxonomy_version="1.0.0", now=NOW)
+    assert store.versions() == ["10", "2"]
