@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from complaints.errors import InvalidInput
+from jianwei.user_commands import operator
 
 app = typer.Typer(help="People's corrections: export them for training.", no_args_is_help=True)
 
@@ -44,6 +45,8 @@ def export(
     store = Store(load_settings().database)
     try:
         kinds = ("explicit", "implicit") if kind == "all" else (kind,)
+        detail: dict[str, object] = {"since": begin, "kinds": kinds}
+        store.log(operator(), "export", "corrections", detail, datetime.now(UTC))
         written = write_corrections(output, store.export(begin, kinds=kinds))
     finally:
         store.close()

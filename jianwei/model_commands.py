@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from complaints.errors import InvalidInput
+from jianwei.user_commands import operator
 
 if TYPE_CHECKING:
     from training.registry import Registry
@@ -41,16 +43,19 @@ def promote(
     name: Name,
     version: Annotated[str, typer.Argument()],
     reason: Annotated[str | None, typer.Option(help="Why; written on the version")] = None,
-    force: Annotated[bool, typer.Option(help="Although its gate refused it; needs --reason")] = False,
+    force: Annotated[bool, typer.Option(help="Although its gate did not let it pass; needs --reason")] = False,
 ) -> None:
     """Make a version the champion; services that follow it swap within seconds.
 
-    A version that did not pass its gate is refused, with the classes and numbers that speak against it.
+    A version that did not pass its gate is refused, with the classes and numbers that speak against it; and so is one
+    that was not measured against today's champion.
     """
     if force and not reason:
         raise InvalidInput("--force goes against the gate: say why with --reason, it is written on the version")
-    _registry().promote(name, version, reason or "by hand", force=force)
+    why = reason or "by hand"
+    _registry().promote(name, version, why, force=force)
     typer.echo(f"champion of {name} is now version {version}; the way back: jianwei models rollback {name}")
+    _log("promote_forced" if force else "promote", f"{name} {version}", why)
 
 
 @app.command()
@@ -58,6 +63,7 @@ def rollback(name: Name, reason: Why = "by hand") -> None:
     """Make the champion before this one champion again."""
     version = _registry().rollback(name, reason)
     typer.echo(f"champion of {name} is version {version} again")
+    _log("rollback", f"{name} {version}", reason)
 
 
 @app.command()
@@ -68,6 +74,7 @@ def challenge(
     """Let a version answer a share of the live traffic in shadow; nobody is told its answers but `GET /v1/shadow`."""
     _registry().set_challenger(name, version)
     typer.echo(f"challenger of {name}: {version or 'none'}")
+    _log("challenge", f"{name} {version or ''}".strip(), "")
 
 
 @app.command()
@@ -120,6 +127,18 @@ def import_bundle(folder: Annotated[Path, typer.Argument(help="A bundle's folder
     typer.echo(
         f"registered {bundle.manifest.name} version {version}: jianwei models promote {bundle.manifest.name} {version}"
     )
+
+
+def _log(action: str, subject: str, reason: str) -> None:
+    """A line in the audit log, after the deed: a store that cannot be reached stands in the way of no rollback."""
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    store = Store(load_settings().database)
+    try:
+        store.log(operator(), action, subject, {"reason": reason}, datetime.now(UTC))
+    finally:
+        store.close()
 
 
 def _registry() -> Registry:

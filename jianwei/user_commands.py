@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from typing import Annotated
 
@@ -26,7 +28,9 @@ def add(
     from serving.settings import load_settings
     from serving.store.queries import Store
 
-    add_user(Store(load_settings().database), name, role, _password(), datetime.now(UTC))
+    store, now = Store(load_settings().database), datetime.now(UTC)
+    add_user(store, name, role, _password(), now)
+    store.log(operator(), "add_user", name, {"role": role}, now)
     typer.echo(f"{name} may sign in as {role}")
 
 
@@ -44,11 +48,15 @@ def list_users() -> None:
 @app.command()
 def password(name: Name) -> None:
     """Give a person another password; they are signed out everywhere and no longer locked."""
+    from datetime import UTC, datetime
+
     from serving.access import set_password
     from serving.settings import load_settings
     from serving.store.queries import Store
 
-    set_password(Store(load_settings().database), name, _password())
+    store = Store(load_settings().database)
+    set_password(store, name, _password())
+    store.log(operator(), "password", name, {}, datetime.now(UTC))
     typer.echo(f"{name} has another password")
 
 
@@ -60,8 +68,18 @@ def disable(name: Name) -> None:
     from serving.settings import load_settings
     from serving.store.queries import Store
 
-    Store(load_settings().database).change_user(name, disabled_at=datetime.now(UTC))
+    store, now = Store(load_settings().database), datetime.now(UTC)
+    store.change_user(name, disabled_at=now)
+    store.log(operator(), "disable_user", name, {}, now)
     typer.echo(f"{name} may no longer sign in")
+
+
+def operator() -> str:
+    """Who is at the command line, as the audit log has it: the user of the operating system."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"cli:{os.getuid()}"
 
 
 def _password() -> str:

@@ -75,7 +75,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """Everything the page shows of a period; `audited`: drawn and, of these, reviewed."""
+    """Everything the page shows of a period; `audited`: drawn and, of these, reviewed.
+
+    `kept`, `calibrated` and `audited` are of one model, the one that serves; all else is of whatever answered.
+    """
 
     tallies: list[Tally]
     kept: list[Kept]
@@ -85,17 +88,24 @@ class QualityReport:
     drift: Drift
 
 
-def quality(store: Store, since: datetime, now: datetime, promised: Mapping[str, float]) -> QualityReport:
-    """The report of what was said from `since` until `now`; `promised`: head -> precision that `auto` promises."""
+def quality(
+    store: Store, since: datetime, now: datetime, promised: Mapping[str, float], model: tuple[str, str]
+) -> QualityReport:
+    """The report of what was said from `since` until `now`.
+
+    `promised`: head -> precision that `auto` promises; it is the promise of the `model` (name, version) that serves
+    now, so what the audit and the calibration say is of its answers alone.
+    """
     judged = store.judged(since, now)
+    own = [one for one in judged if (one.model_name, one.model_version) == model]
     second = store.judged(since, now, second=True)
     drift = drifted(store.traffic(now - WEEK, now), store.traffic(now - (1 + REFERENCE) * WEEK, now - WEEK))
     return QualityReport(
         tallies=tally(judged),
-        kept=kept(judged, promised),
-        calibrated=calibrated(judged),
+        kept=kept(own, promised),
+        calibrated=calibrated(own),
         agreement=agreed(judged, second),
-        audited=store.audited(since, now),
+        audited=store.audited(since, now, model),
         drift=drift,
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 
 from serving.problems import documented
+from serving.reviewing import masked
 from serving.routes.body import JsonRoute
 from serving.routes.risk_schemas import AlertOut, AlertsOut, AlertWithMembersOut, DecisionIn, MemberOut
 from serving.service import InService, Service, needs
@@ -81,5 +82,5 @@ def _told(one: Decided) -> dict[str, object]:
     alert = asdict(one.alert)
     growth = one.alert.growth
     alert["growth"] = growth if growth is not None and math.isfinite(growth) else None
-    rest = {"decided_by": one.decided_by, "decided_at": one.decided_at, "note": one.note}
+    rest = {"decided_by": one.decided_by, "decided_at": one.decided_at, "note": masked(one.note)}
     return {name: value for name, value in alert.items() if name != "issue_id"} | rest | {"policy_version": one.policy}

@@ -12,9 +12,9 @@ from starlette.responses import Response, StreamingResponse
 
 from complaints.records import Correction
 from serving.problems import documented
-from serving.reviewing import check_labels, local
+from serving.reviewing import check_labels, local, masked
 from serving.routes.body import JsonRoute
-from serving.routes.predictions import IdempotencyKey, idempotency_key_of
+from serving.routes.predictions import IdempotencyKey, caller_of, idempotency_key_of
 from serving.routes.review_schemas import CorrectionIn, CorrectionOut, CorrectionsOut
 from serving.routes.risk_schemas import Name
 from serving.routes.schemas import Moment
@@ -43,7 +43,8 @@ async def correct(
     """The prediction stays as it was; the word is kept beside it, on disk before it is answered.
 
     What the same actor said of the head just before is not kept twice. Labels are those of the model that answers
-    now. Once every head that is not auto has an explicit word, the case waits no longer for a review.
+    now. Once every head that is not auto has an explicit word, the case waits no longer for a review. While another
+    person has the case, explicit words are refused; words read off closed tickets are not.
     """
     key = await idempotency_key_of(request, idempotency_key)
     if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
@@ -55,7 +56,8 @@ async def correct(
     def keep() -> str:
         service.store.response(prediction_id)  # NotFound comes before what is wrong with the word
         check_labels(taxonomy, {body.head: body.label})
-        return service.store.correct(prediction_id, word, now=now, key=key, answer=_json)
+        share = service.settings.second_share
+        return service.store.correct(prediction_id, word, now=now, key=key, answer=_json, second_share=share)
 
     return Response(await service.stored(keep), 201, media_type="application/json")
 
@@ -108,9 +110,9 @@ async def export(
     """The file that `jianwei train --corrections` reads: words that stand, in the order in which they were given."""
     start = local(service, since)
     kinds = ("explicit", "implicit") if kind is None else (kind,)
-    caller = request.state.caller.hex()[:8] or "-"
+    caller = caller_of(request)
     detail: dict[str, object] = {"since": start, "kinds": kinds}
-    await service.stored(lambda: service.store.log(f"key {caller}", "export", "corrections", detail, datetime.now(UTC)))
+    await service.stored(lambda: service.store.log(caller, "export", "corrections", detail, datetime.now(UTC)))
 
     def lines() -> Iterator[bytes]:
         for one in service.store.export(start, kinds=kinds):
@@ -128,4 +130,5 @@ def _json(said: Said) -> str:
 
 
 def _told(said: Said) -> CorrectionOut:
-    return CorrectionOut(**{name: getattr(said, name) for name in CorrectionOut.model_fields})
+    fields = {name: getattr(said, name) for name in CorrectionOut.model_fields}
+    return CorrectionOut(**fields | {"note": masked(said.note)})

@@ -156,6 +156,11 @@ async def idempotency_key_of(request: Request, sent: str | None) -> Key | None:
     return Key(sha256(request.state.caller + b"\0" + sent.encode()).hexdigest(), body.hexdigest())
 
 
+def caller_of(request: Request) -> str:
+    """Who asks, as the audit log has it: as much of their key's hash as tells them from others."""
+    return f"key {request.state.caller.hex()[:8] or '-'}"
+
+
 def _check(snapshot: Snapshot, body: ComplaintIn) -> None:
     if len(body.text) > LONGEST_TEXT:
         raise TooLarge(f"the text has {len(body.text)} characters; {LONGEST_TEXT} are read at most")

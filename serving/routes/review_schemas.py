@@ -132,7 +132,7 @@ class CorrectionOut(BaseModel):
     confidence: float = Field(description="The model's, 0 to 1")
     kind: Literal["explicit", "implicit"] = Field(description="Said by a person, or read off a closed ticket")
     actor: str = Field(description="Who said so")
-    note: str | None = Field(description="Why")
+    note: str | None = Field(description="Why, personal data masked")
     given_at: datetime = Field(description="When")
     taxonomy_version: str = Field(description="Version of the labels that holds this one")
     withdrawn_at: datetime | None = Field(description="When it was taken back; null: it stands")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 
 from serving.problems import documented
 from serving.reviewing import local, masked, sent
 from serving.routes.body import JsonRoute
+from serving.routes.predictions import caller_of
 from serving.routes.review_schemas import (
     MOST_LISTED,
     ClaimIn,
@@ -34,14 +37,14 @@ class QueueQuery(FiltersIn):
 
 
 @router.get("/reviews", summary="Cases that wait for a person", responses=documented(401, 403, 422, 500, 503))
-async def find_all(service: InService, query: Annotated[QueueQuery, Query()]) -> ReviewsOut:
+async def find_all(request: Request, service: InService, query: Annotated[QueueQuery, Query()]) -> ReviewsOut:
     """The next case first: what costs most if it is wrong, and tells most that is new.
 
     Looking takes nothing away: take cases with `POST /v1/reviews:claim`. To search for words, which do not belong
     in a URL, use `POST /v1/reviews:search`.
     """
     filters = SearchIn(**query.model_dump(exclude={"limit", "offset"}))
-    return await _found(service, filters, query.limit, query.offset)
+    return await _found(request, service, filters, query.limit, query.offset)
 
 
 @router.post(
@@ -49,9 +52,9 @@ async def find_all(service: InService, query: Annotated[QueueQuery, Query()]) ->
     summary="Cases that wait, by their words",
     responses=documented(400, 401, 403, 413, 415, 422, 500, 503),
 )
-async def search(body: FindIn, service: InService) -> ReviewsOut:
+async def search(request: Request, body: FindIn, service: InService) -> ReviewsOut:
     """As `GET /v1/reviews`, and by a stretch of the complaint: two Chinese characters, a word, or more."""
-    return await _found(service, body.filters, body.limit, body.offset)
+    return await _found(request, service, body.filters, body.limit, body.offset)
 
 
 @router.post(
@@ -59,7 +62,7 @@ async def search(body: FindIn, service: InService) -> ReviewsOut:
     summary="Take the next cases",
     responses=documented(400, 401, 403, 413, 415, 422, 500, 503),
 )
-async def claim(body: ClaimIn, service: InService) -> ReviewsOut:
+async def claim(request: Request, body: ClaimIn, service: InService) -> ReviewsOut:
     """Cases that are nobody else's until their leases run out; two people never get the same one.
 
     Say what is right by `POST /v1/predictions/{id}/corrections`, for each head that is not auto: that ends the
@@ -71,15 +74,32 @@ async def claim(body: ClaimIn, service: InService) -> ReviewsOut:
         leases = service.store.claim(body.actor, filters, limit=body.limit, minutes=body.minutes, now=now)
         page = service.store.queue(filters, now=now, actor=body.actor, limit=1)
         lines = service.store.queued([one.prediction_id for one in leases])
+        _note(service, body.actor, "claim", {"by": caller_of(request)}, lines, now)
         return ReviewsOut(waiting=page.waiting, reviews=[_told(one, now) for one in lines])
 
     return await service.stored(take)
 
 
-async def _found(service: Service, filters: SearchIn, limit: int, offset: int) -> ReviewsOut:
+async def _found(request: Request, service: Service, filters: SearchIn, limit: int, offset: int) -> ReviewsOut:
     now, narrow = datetime.now(UTC), _filters(service, filters)
-    page = await service.stored(lambda: service.store.queue(narrow, now=now, limit=limit, offset=offset))
-    return ReviewsOut(waiting=page.waiting, reviews=[_told(one, now) for one in page.items])
+    asked = filters.model_dump(mode="json", exclude_none=True) | (
+        {"text": masked(filters.text)} if filters.text else {}
+    )
+
+    def look() -> ReviewsOut:
+        page = service.store.queue(narrow, now=now, limit=limit, offset=offset)
+        _note(service, caller_of(request), "list", {"filters": asked}, page.items, now)
+        return ReviewsOut(waiting=page.waiting, reviews=[_told(one, now) for one in page.items])
+
+    return await service.stored(look)
+
+
+def _note(
+    service: Service, actor: str, action: str, detail: dict[str, object], shown: Sequence[Queued], now: datetime
+) -> None:
+    """Write down which cases somebody is handed; where there is none, nothing."""
+    if shown:
+        service.store.log(actor, action, "reviews", detail | {"cases": [one.prediction_id for one in shown]}, now)
 
 
 def _filters(service: Service, asked: SearchIn) -> Filters:

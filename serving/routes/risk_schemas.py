@@ -81,7 +81,7 @@ class VerdictOut(BaseModel):
     confirmed: bool = Field(description="Whether the two are the same; else the suggestion was overruled")
     policy_version: str = Field(description="The policy that suggested it")
     actor: str = Field(description="Who said so")
-    note: str | None = Field(description="Why")
+    note: str | None = Field(description="Why, personal data masked")
     given_at: datetime = Field(description="When")
 
 
@@ -128,7 +128,7 @@ class AlertOut(BaseModel):
     policy_version: str = Field(description="The policy that raised it")
     decided_by: str | None = Field(description="Who accepted or rejected it")
     decided_at: datetime | None = Field(description="When")
-    note: str | None = Field(description="Why")
+    note: str | None = Field(description="Why, personal data masked")
 
 
 class MemberOut(BaseModel):

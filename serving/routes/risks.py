@@ -11,6 +11,7 @@ from starlette.requests import Request
 from complaints.records import Observation
 from serving.policies import Refusal, Ruling
 from serving.problems import documented
+from serving.reviewing import masked
 from serving.routes.body import JsonRoute
 from serving.routes.risk_schemas import (
     ObservationIn,
@@ -130,7 +131,7 @@ def _told(now: Standing) -> RiskOut:
                 confirmed=one.level == one.suggested,
                 policy_version=one.policy,
                 actor=one.actor,
-                note=one.note,
+                note=masked(one.note),
                 given_at=one.given_at,
             )
             for one in stored.verdicts

@@ -16,7 +16,7 @@ from serving.store.people import write_log
 from serving.store.review_order import DONE, SECOND
 from serving.store.review_queue import Stale, drawn, lock_review, refuse_leased
 from serving.store.review_tables import corrections, review_decisions, reviews
-from serving.store.review_words import UNDECIDED, Word, heads_of, say
+from serving.store.review_words import UNDECIDED, Word, heads_of, refuse_reviewed_again, say, words_of
 from serving.store.risks import AlreadyDecided, Verdict, write_verdict
 from serving.store.tables import verdicts
 
@@ -133,8 +133,8 @@ class Decisions(Database):
             assert row is not None  # noqa: S101  it was decided
             refuse_leased(row, actor, now)
             if last.outcome != "skipped":
-                if not last.second and row.second_by is not None:
-                    raise Stale("another person has reviewed this case a second time: it cannot be taken back")
+                if not last.second:
+                    refuse_reviewed_again(words_of(connection, last.prediction_id))
                 back = {"second_by": None, "second_at": None, "state": SECOND} if last.second else UNDECIDED
                 connection.execute(update(reviews).where(reviews.c.prediction_id == last.prediction_id).values(**back))
             elif row.state == DONE:

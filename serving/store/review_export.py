@@ -55,6 +55,7 @@ def _exported(row: RowMapping) -> Correction:
     sent = orjson.loads(row["request"])
     title = sent.get("title")
     fields = {name: row[name] for name in Correction.model_fields if name in row}
+    fields["note"] = mask(row["note"]) if row["note"] is not None else None
     return Correction(
         **fields, text=mask(sent["text"]), title=mask(title) if title is not None else None, channel=sent.get("channel")
     )

@@ -15,6 +15,8 @@ from serving.store.tables import prediction_heads, predictions
 
 # Texts of one period that are read for its lengths and words: enough for steady shares, few enough for a second.
 _TEXTS = 3000
+# Where the random end of an id begins (`ids.new_id`): to order by it is to draw, and to draw the same again.
+_LUCK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Judged:
     decision: str
     confidence: float
     audit: bool
+    model_name: str
     model_version: str
 
 
@@ -50,9 +53,9 @@ class Quality(Database):
         With `second` those of second reviews.
         """
         table = corrections.c
-        columns = [table[name] for name in Judged.__dataclass_fields__ if name != "model_version"]
+        columns = [(table if name in table else predictions.c)[name] for name in Judged.__dataclass_fields__]
         query = (
-            select(*columns, predictions.c.model_version)
+            select(*columns)
             .join(predictions, predictions.c.id == table.prediction_id)
             .where(
                 table.given_at >= since,
@@ -70,7 +73,7 @@ class Quality(Database):
         return list(last.values())
 
     def traffic(self, since: datetime, until: datetime) -> Traffic:
-        """Predictions given from `since` until before `until`; the texts are the newest of them, as they were sent."""
+        """Predictions given from `since` until before `until`; the texts, as they were sent, are drawn from all."""
         there = (predictions.c.created_at >= since, predictions.c.created_at < until)
         heads = prediction_heads.c
         counts = (
@@ -84,14 +87,19 @@ class Quality(Database):
             for head, label, count in connection.execute(counts):
                 labels.setdefault(head, {})[label] = count
             total = connection.execute(select(func.count()).select_from(predictions).where(*there)).scalar_one()
-            newest = select(predictions.c.request).where(*there).order_by(predictions.c.created_at.desc())
-            texts = [orjson.loads(one)["text"] for one in connection.execute(newest.limit(_TEXTS)).scalars()]
+            drawn = select(predictions.c.id).where(*there).order_by(func.substr(predictions.c.id, _LUCK)).limit(_TEXTS)
+            requests = select(predictions.c.request).where(predictions.c.id.in_(drawn))
+            texts = [orjson.loads(one)["text"] for one in connection.execute(requests).scalars()]
         return Traffic(total, labels, texts)
 
-    def audited(self, since: datetime, until: datetime) -> tuple[int, int]:
-        """How many predictions given in a period were drawn for the audit, and how many of them were reviewed."""
+    def audited(self, since: datetime, until: datetime, model: tuple[str, str]) -> tuple[int, int]:
+        """How many predictions of a model (name, version) were drawn for the audit, and how many of them reviewed."""
         there = (reviews.c.audit, reviews.c.entered_at >= since, reviews.c.entered_at < until)
-        query = select(func.count(), func.count(reviews.c.done_at)).where(*there)
+        own = (predictions.c.model_name == model[0], predictions.c.model_version == model[1])
+        query = select(func.count(), func.count(reviews.c.done_at)).join(
+            predictions, predictions.c.id == reviews.c.prediction_id
+        )
+        query = query.where(*there, *own)
         with self._read() as connection:
             drawn, done = connection.execute(query).one()
         return drawn, done

@@ -29,6 +29,7 @@ from serving.store.review_order import (
 )
 from serving.store.review_tables import review_decisions, reviews
 from serving.store.search import index
+from serving.store.tables import predictions
 
 # Cases beyond those asked for, in case another person takes some at the same moment.
 _SPARE = 16
@@ -145,6 +146,14 @@ class Queue(Database):
         """The lines of these cases, in this order."""
         with self._read() as connection:
             return lines(connection, prediction_ids)
+
+    def versions(self) -> list[str]:
+        """The model versions that answered the cases that wait, the newest first."""
+        joined = predictions.join(reviews, reviews.c.prediction_id == predictions.c.id)
+        query = select(predictions.c.model_version).distinct().select_from(joined).where(reviews.c.state != DONE)
+        with self._read() as connection:
+            found = list(connection.execute(query).scalars())
+        return sorted(found, key=lambda one: (int(one) if one.isdecimal() else 0, one), reverse=True)
 
     def claim(
         self, actor: str, filters: Filters = EVERYTHING, *, limit: int = 1, minutes: float = 15, now: datetime

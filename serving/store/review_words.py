@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,8 +13,8 @@ from complaints.errors import InvalidInput, NotFound
 from serving.store.ids import new_id, require_id
 from serving.store.keys import Key, Keys, KeyTaken, claim_key, set_answer
 from serving.store.people import write_log
-from serving.store.review_order import DONE, WAITING
-from serving.store.review_queue import Stale, lock_review
+from serving.store.review_order import DONE, SECOND, WAITING
+from serving.store.review_queue import Row, Stale, drawn, lock_review, refuse_leased
 from serving.store.review_tables import corrections, review_decisions, reviews
 from serving.store.tables import prediction_heads, predictions
 
@@ -64,32 +64,45 @@ class Words(Keys):
         now: datetime,
         key: Key | None = None,
         answer: Callable[[Said], str] = lambda said: said.id,
+        second_share: float = 0.0,
     ) -> str:
         """Keep one word on one head and return what to answer once it is on disk.
 
-        What this actor said last of this head is not kept twice: then the answer is about that. An explicit word on
-        every head that a person was asked about ends the case's wait. With `key` as `Store.save`. Raises NotFound,
-        InvalidInput for a head that was not predicted, Conflict where the key came with another body.
+        What this actor said last of this head, and nobody has said otherwise since, is not kept twice: then the answer
+        is about that. An explicit word on every head that a person was asked about ends the case's wait; with
+        `second_share` as `Decisions.review`, and words of another person are then a second review. With `key` as
+        `Store.save`. Raises NotFound, InvalidInput for a head that was not predicted, Leased for an explicit word while
+        another person has the case, Conflict where the key came with another body.
         """
         require_id(prediction_id, "pred", "prediction")
         try:
             with self._write() as connection:
                 if key is not None:
                     claim_key(connection, key, "")
-                # One word after another on one prediction, so that of two same words one is kept.
-                here = predictions.c.id == prediction_id
-                if connection.execute(select(predictions.c.id).where(here).with_for_update()).first() is None:
+                if not _lock(connection, prediction_id):
                     raise NotFound("there is no prediction of this id")
                 heads = heads_of(connection, prediction_id)
                 if word.head not in heads:
                     raise InvalidInput(f"no head {word.head}: this prediction has {', '.join(heads)}")
-                said = _last(connection, prediction_id, word)
-                if said is None:
-                    row = lock_review(connection, prediction_id)
-                    # Who came to an audited case by another way than the queue had a reason to.
+                row = lock_review(connection, prediction_id)
+                second = row is not None and word.kind == "explicit" and _is_second(row, word.actor)
+                standing = [
+                    one
+                    for one in words_of(connection, prediction_id)
+                    if (one.head, one.kind) == (word.head, word.kind) and one.withdrawn_at is None
+                ]
+                said = standing[-1] if standing else None
+                if said is None or (said.actor, said.label, said.note) != (word.actor, word.label, word.note):
+                    if row is not None and word.kind == "explicit":
+                        refuse_leased(row, word.actor, now)
+                    # Who came to an audited case by another way than the queue had a reason to, unless an audited
+                    # word is what they correct.
                     audit = row is not None and row.audit and row.lease_actor == word.actor
-                    said = say(connection, prediction_id, word, heads[word.head], now, audit=audit)
-                    _settle(connection, prediction_id, heads, word.actor, now)
+                    audit = audit or any(one.audit for one in standing)
+                    decision = None, second
+                    said = say(connection, prediction_id, word, heads[word.head], now, audit=audit, decision=decision)
+                    if word.kind == "explicit":
+                        _settle(connection, prediction_id, heads, word.actor, now, second_share)
                     detail: dict[str, object] = {"head": word.head, "label": word.label, "kind": word.kind}
                     write_log(connection, word.actor, "said", prediction_id, detail, now)
                 text = answer(said)
@@ -98,11 +111,16 @@ class Words(Keys):
         except KeyTaken:
             assert key is not None  # noqa: S101  only a key can be taken
             stored = self.recall(key)
-            return self.correct(prediction_id, word, now=now, key=key, answer=answer) if stored is None else stored
+            if stored is None:  # it grew old in between
+                return self.correct(prediction_id, word, now=now, key=key, answer=answer, second_share=second_share)
+            return stored
         return text
 
     def withdraw(self, correction_id: str, actor: str, *, now: datetime) -> Said:
-        """Take back one's own word, once; a case that is left without it waits again. Raises NotFound, Stale."""
+        """Take back one's own word, once; a case that is left without it waits again.
+
+        Raises NotFound, and Stale where it is another's, belongs to a whole case, or was reviewed a second time since.
+        """
         require_id(correction_id, "corr", "correction")
         with self._write() as connection:
             here = corrections.c.id == correction_id
@@ -110,8 +128,7 @@ class Words(Keys):
             if found is None:
                 raise NotFound("there is no correction of this id")
             prediction_id = found["prediction_id"]
-            query = select(predictions.c.id).where(predictions.c.id == prediction_id)
-            connection.execute(query.with_for_update())
+            _lock(connection, prediction_id)
             found = connection.execute(select(corrections).where(here)).mappings().one()
             if found["actor"] != actor:
                 raise Stale(f"{found['actor']} said this: only they can take it back; say what is right instead")
@@ -180,48 +197,68 @@ def say(
     return _said(values)
 
 
-def _last(connection: Connection, prediction_id: str, word: Word) -> Said | None:
-    """The same word, if it is the last that its actor said of the head."""
-    table = corrections.c
-    query = (
-        select(corrections)
-        .where(
-            table.prediction_id == prediction_id,
-            table.head == word.head,
-            table.actor == word.actor,
-            table.kind == word.kind,
-            table.withdrawn_at.is_(None),
-        )
-        .order_by(table.given_at.desc(), table.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).mappings().first()
-    return None if row is None or (row["label"], row["note"]) != (word.label, word.note) else _said(row)
+def _lock(connection: Connection, prediction_id: str) -> bool:
+    """Let one word after another be said of a prediction, so that of two same ones one is kept; False without it."""
+    # Not against rows that refer to it: a page's review writes them, and has locked what is waited for here.
+    query = select(predictions.c.id).where(predictions.c.id == prediction_id).with_for_update(key_share=True)
+    return connection.execute(query).first() is not None
 
 
-def _settle(connection: Connection, prediction_id: str, heads: Mapping[str, Head], actor: str, now: datetime) -> None:
-    """End a case's wait once every head that a person was asked about has an explicit word, or let it begin again.
+def _is_second(row: Row, actor: str) -> bool:
+    """Whether what a person says of a case belongs to its second review."""
+    return row.second_by == actor or (row.state == SECOND and row.done_by != actor)
 
-    Asked about are the heads that are not auto; all of them where all are.
+
+def _settle(
+    connection: Connection,
+    prediction_id: str,
+    heads: Mapping[str, Head],
+    actor: str,
+    now: datetime,
+    second_share: float = 0.0,
+) -> None:
+    """End a review once every head that a person was asked about has an explicit word of it, or let it begin again.
+
+    Asked about are the heads that are not auto; all of them where all are. A whole decision ends its review by itself.
     """
     row = lock_review(connection, prediction_id)
-    decided = select(review_decisions.c.id).where(
+    if row is None:
+        return
+    decided = select(review_decisions.c.second).where(
         review_decisions.c.prediction_id == prediction_id,
         review_decisions.c.withdrawn_at.is_(None),
         review_decisions.c.outcome != "skipped",
     )
-    if row is None or connection.execute(decided.limit(1)).first() is not None:
-        return
+    whole = set(connection.execute(decided).scalars())
     asked = {name for name, one in heads.items() if one.decision != "auto"} or set(heads)
     said = [one for one in words_of(connection, prediction_id) if one.kind == "explicit" and one.withdrawn_at is None]
-    here = reviews.c.prediction_id == prediction_id
-    if asked <= {one.head for one in said}:
-        last = {one.head: one.label for one in said}
+    first, second = (
+        which in whole or asked <= {one.head for one in said if one.second is which} for which in (False, True)
+    )
+    free = {"lease_actor": None, "lease_until": None}
+    values: dict[str, object] = {}
+    if row.state == WAITING and first:
+        again = drawn("second", prediction_id, second_share)
+        values = {"state": SECOND if again else DONE, "done_by": actor, "done_at": now} | free
+    elif row.state != WAITING and not first:
+        refuse_reviewed_again(said)
+        values = dict(UNDECIDED)
+    elif row.state == SECOND and second:
+        values = {"state": DONE, "second_by": actor, "second_at": now} | free
+    elif row.second_by is not None and not second:
+        values = {"state": SECOND, "second_by": None, "second_at": None}
+    if first and False not in whole:
+        last = {one.head: one.label for one in said if not one.second}
         wrong = any(heads[head].label != label for head, label in last.items())
-        values = {"state": DONE, "done_by": actor, "done_at": now, "outcome": "corrected" if wrong else "accepted"}
-        connection.execute(update(reviews).where(here).values(**values, lease_actor=None, lease_until=None))
-    elif row.state == DONE:
-        connection.execute(update(reviews).where(here).values(**UNDECIDED))
+        values["outcome"] = "corrected" if wrong else "accepted"
+    if values:
+        connection.execute(update(reviews).where(reviews.c.prediction_id == prediction_id).values(**values))
+
+
+def refuse_reviewed_again(said: Iterable[Said]) -> None:
+    """Raise Stale where another person has gone on from the first review, by a word that stands."""
+    if any(one.second and one.withdrawn_at is None for one in said):
+        raise Stale("another person has reviewed this case a second time: it cannot be taken back")
 
 
 def words_of(connection: Connection, prediction_id: str) -> list[Said]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -45,4 +46,6 @@ def test_add_list_password_disable(command: Any, tmp_path: Path) -> None:
     assert command("disable", "王芳")[0] == 0
     assert "disabled" in command("list")[1]
     assert command("disable", "李明")[2] == "jianwei: there is no user 李明\n"
+    said = [(one.action, one.subject, one.detail) for one in store.logged(actor=f"cli:{getuser()}")]
+    assert said == [("disable_user", "王芳", {}), ("password", "王芳", {}), ("add_user", "王芳", {"role": "lead"})]
     store.close()

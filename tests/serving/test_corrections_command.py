@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from complaints.errors import InvalidInput
 from jianwei.cli import app
 from serving.champion import Fixed, Snapshot
 from serving.settings import Settings
+from serving.store.queries import Store
 
 
 def test_what_people_said_becomes_a_file(
@@ -24,7 +26,7 @@ def test_what_people_said_becomes_a_file(
     runner, out = CliRunner(env={"JIANWEI_HOME": str(tmp_path)}), tmp_path / "corrections.jsonl"
     with served(Settings(home=tmp_path, workers=1), Fixed(snapshot)) as client:
         given = client.post("/v1/predictions", json={"text": "空调坏了，电话13812345678"}).json()
-        word = {"head": "category", "label": "logistics.delay", "actor": "甲", "note": "其实是物流"}
+        word = {"head": "category", "label": "logistics.delay", "actor": "甲", "note": "其实是物流，回13812345678"}
         said = client.post(f"/v1/predictions/{given['id']}/corrections", json=word)
         assert said.status_code in (200, 201), said.text
         result = runner.invoke(app, ["corrections", "export", str(out)])
@@ -35,11 +37,21 @@ def test_what_people_said_becomes_a_file(
         assert one.predicted == given["heads"]["category"]["label"]
         assert (one.model_name, one.model_version, one.kind) == ("consumer", "7", "explicit")
         assert "13812345678" not in one.text
+        assert one.note == "其实是物流，回<手机号>"
         later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         assert "0 corrections" in runner.invoke(app, ["corrections", "export", str(out), "--since", later]).output
         assert list(read_corrections(out)) == []
         only = runner.invoke(app, ["corrections", "export", str(out), "--kind", "implicit"])
         assert "0 corrections" in only.output
+    store = Store(f"sqlite:///{tmp_path / 'jianwei.db'}")
+    logged = store.logged(action="export")
+    assert {(line.actor, line.subject) for line in logged} == {(f"cli:{getuser()}", "corrections")}
+    assert [line.detail for line in reversed(logged)] == [
+        {"since": None, "kinds": ["explicit", "implicit"]},
+        {"since": later, "kinds": ["explicit", "implicit"]},
+        {"since": None, "kinds": ["implicit"]},
+    ]
+    store.close()
 
 
 def test_a_date_that_is_none(tmp_path: Path) -> None:

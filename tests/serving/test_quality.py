@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serving.quality import FEWEST, agreed, calibrated, drifted, kept, right, tally
+from serving.quality import FEWEST, agreed, calibrated, drifted, kept, quality, right, tally
+from serving.store import review_quality
 from serving.store.queries import Store
 from serving.store.review_quality import Judged, Traffic
 from serving.store.review_words import Word
@@ -17,7 +18,7 @@ NOW = datetime(2026, 3, 4, 2, tzinfo=UTC)  # a Wednesday
 def judged(label: str = "a", said: str | None = None, **changes: object) -> Judged:
     values = {
         "prediction_id": "p", "given_at": NOW, "head": "category", "predicted": label, "label": said or label,
-        "decision": "auto", "confidence": 0.9, "audit": True, "model_version": "7",
+        "decision": "auto", "confidence": 0.9, "audit": True, "model_name": "m", "model_version": "7",
     }  # fmt: skip
     return Judged(**(values | changes))  # type: ignore[arg-type]
 
@@ -95,9 +96,36 @@ def test_what_the_store_counts(url: str, put: object) -> None:
     assert found[drawn, "category"].audit
     [second] = [one for one in store.judged(since, until, second=True) if one.head == "category"]
     assert (second.prediction_id, second.label) == (case, "quality.defect")
-    assert store.audited(since, until) == (1, 1)
+    assert store.audited(since, until, ("m", "7")) == (1, 1)
     traffic = store.traffic(since, until)
     assert (traffic.predictions, sorted(traffic.texts)) == (2, ["物流慢", "空调坏了"])
     assert traffic.labels["category"] == {"quality.defect": 2}
     assert store.judged(until, until + timedelta(days=1)) == []
+    store.close()
+
+
+def test_a_promise_is_of_the_model_that_gave_it(url: str, put: object) -> None:
+    store = Store(url)
+    case = put(store, decision="auto", share=1.0)  # type: ignore[operator]
+    store.review(case, "王", {"category": "x"}, taxonomy_version="1", now=NOW)
+    since, until = NOW - timedelta(days=7), NOW + timedelta(days=1)
+    for model, tried in ((("m", "7"), 1), (("m", "8"), 0), (("n", "7"), 0)):
+        report = quality(store, since, until, {"category": 0.9}, model)
+        assert [(one.head, one.tried) for one in report.kept if one.head == "category"] == [("category", tried)]
+        assert len(report.calibrated) == 4 * tried  # two heads, the audited cases and all
+        assert report.audited == (tried, tried)
+        assert len(report.tallies) == 2  # whoever gave the answer
+    store.close()
+
+
+def test_the_texts_are_of_the_whole_period(url: str, put: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_quality, "_TEXTS", 20)
+    store, since = Store(url), NOW - timedelta(days=4)
+    for day in range(4):
+        put(store, f"第{day}天", copies=20, at=since + timedelta(days=day), vector=day)  # type: ignore[operator]
+    put(store, "以后", at=NOW, vector=9)  # type: ignore[operator]
+    traffic = store.traffic(since, NOW)
+    assert (traffic.predictions, len(traffic.texts)) == (80, 20)
+    assert len(set(traffic.texts)) > 1  # all of one day: once in 10^18
+    assert sorted(store.traffic(since, NOW).texts) == sorted(traffic.texts)
     store.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from complaints.errors import Conflict, InvalidInput, NotFound
 from complaints.policy import Policy
+from serving.quality import agreed
 from serving.store.queries import Store, new_id
 from serving.store.review_order import Filters
 from serving.store.review_queue import Leased, drawn
@@ -243,6 +246,116 @@ def test_words_by_the_api(store: Store, put: Any) -> None:
     assert store.case(sure, "王").place is None
 
 
+def test_a_word_leaves_anothers_lease(store: Store, put: Any) -> None:
+    case = put(store)
+    word = Word("category", "quality.fake", "李", None, "explicit", "1")
+    store.claim("王", now=NOW, minutes=10)
+    with pytest.raises(Leased, match="王"):
+        store.correct(case, word, now=NOW)
+    store.correct(case, Word("category", "quality.fake", "工单", None, "implicit", "1"), now=NOW)
+    assert [one.kind for one in store.words(case)] == ["implicit"]
+    assert [one.prediction_id for one in store.held("王", NOW)] == [case]
+    later = NOW + timedelta(minutes=11)
+    said = store.correct(case, word, now=later, second_share=1.0)
+    store.claim("王", now=later)
+    assert store.correct(case, word, now=later + timedelta(seconds=1)) == said  # sent again: kept already
+    store.correct(case, Word("category", "quality", "工单", None, "implicit", "1"), now=later)
+    assert [one.prediction_id for one in store.held("王", later)] == [case]
+    assert store.case(case, "李").place.done_by == "李"
+
+
+@pytest.mark.parametrize("first_by_the_api", [True, False])
+def test_a_second_review_by_the_api(store: Store, put: Any, first_by_the_api: bool) -> None:
+    case = put(store)
+    word = Word("category", "quality.fake", "王", None, "explicit", "1")
+    at = [NOW + timedelta(minutes=i) for i in range(9)]
+    if first_by_the_api:
+        first = store.correct(case, word, now=NOW, second_share=1.0)
+    else:
+        store.review(case, "王", {"category": "quality.fake"}, taxonomy_version="1", now=NOW, second_share=1.0)
+    store.correct(case, replace(word, head="department", label="quality", note="还有"), now=at[1])
+    assert store.claim("王", now=at[1]) == []
+    assert [one.prediction_id for one in store.claim("李", now=at[1])] == [case]
+    assert store.case(case, "李").blind
+    second = store.correct(case, replace(word, label="quality.defect", actor="李"), now=at[2], second_share=1.0)
+    if not first_by_the_api:
+        with pytest.raises(Conflict, match="second time"):
+            store.undo("王", since=NOW - DAY, until=at[2], now=at[2])
+    place = store.case(case, "李").place
+    assert (place.state, place.done_by, place.done_at, place.outcome) == ("done", "王", NOW, "corrected")
+    assert (place.lease_actor, ids(store)) == (None, [])
+    store.correct(case, replace(word, head="department", label="legal", actor="李"), now=at[3])  # was not asked about
+    store.correct(case, replace(word, head="department", label="legal", actor="工单", kind="implicit"), now=at[3])
+    found = [store.judged(NOW - DAY, NOW + DAY, second=which) for which in (False, True)]
+    assert {head: (one.pairs, one.same) for head, one in agreed(*found).items()} == {
+        "category": (1, 0.0), "department": (1, 0.0),
+    }  # fmt: skip
+    if first_by_the_api:
+        with pytest.raises(Conflict, match="second time"):
+            store.withdraw(first, "王", now=at[4])
+    store.withdraw(second, "李", now=at[4])
+    assert [one.prediction_id for one in store.claim("赵", now=at[4])] == [case]
+    assert store.case(case, "赵").blind
+    store.correct(case, replace(word, actor="赵"), now=at[5])
+    assert (store.case(case, "赵").place.state, ids(store)) == ("done", [])
+
+
+def test_a_first_review_by_the_api_that_is_taken_back(store: Store, put: Any) -> None:
+    case = put(store)
+    word = Word("category", "quality.fake", "王", None, "explicit", "1")
+    first = store.correct(case, word, now=NOW, second_share=1.0)
+    assert store.case(case, "李").blind
+    store.withdraw(first, "王", now=NOW)
+    assert not store.case(case, "李").blind
+    assert [one.prediction_id for one in store.claim("王", now=NOW)] == [case]
+    store.correct(case, word, now=NOW + timedelta(minutes=1))
+    assert store.case(case, "李").place.state == "done"  # not drawn
+
+
+def test_what_another_overruled_is_no_repeat(store: Store, put: Any) -> None:
+    case = put(store)
+    mine = Word("category", "quality.fake", "王", None, "explicit", "1")
+    theirs = replace(mine, label="service.rude", actor="李")
+    first, other, again, twice = (
+        store.correct(case, word, now=NOW + timedelta(seconds=i)) for i, word in enumerate([mine, theirs, mine, mine])
+    )
+    assert len({first, other, again}) == 3
+    assert twice == again
+    assert [one.label for one in store.words(case)] == ["quality.fake", "service.rude", "quality.fake"]
+    assert store.judged(NOW - DAY, NOW + DAY)[0].label == "quality.fake"
+    store.correct(case, replace(mine, kind="implicit", actor="工单"), now=NOW + timedelta(seconds=5))
+    assert store.correct(case, mine, now=NOW + timedelta(seconds=6)) == again  # a closed ticket is another kind
+
+
+def test_an_audited_case_stays_one_when_it_is_corrected(store: Store, put: Any) -> None:
+    accepted, aside = (put(store, decision="auto", share=1.0, vector=i) for i in range(2))
+    store.accept(accepted, "王", taxonomy_version="1", now=NOW)
+    word = Word("category", "quality.fake", "李", None, "explicit", "1")
+    for case in (accepted, aside):
+        store.correct(case, word, now=NOW + timedelta(minutes=1))
+    found = {(one.prediction_id, one.head): one for one in store.judged(NOW - DAY, NOW + DAY)}
+    assert (found[accepted, "category"].label, found[accepted, "category"].audit) == ("quality.fake", True)
+    assert not found[aside, "category"].audit  # found by another way than the draw
+    exported = {one.prediction_id: one.audit for one in store.export() if one.label == "quality.fake"}
+    assert exported == {accepted: True, aside: False}
+
+
+def test_words_and_reviews_of_one_case_at_once(store: Store, put: Any) -> None:
+    def say(case: str) -> None:
+        store.correct(case, Word("department", "legal", "李", None, "explicit", "1"), now=NOW)
+
+    def review(case: str) -> None:
+        with suppress(AlreadyDecided):
+            store.accept(case, "王", taxonomy_version="1", now=NOW)
+
+    cases = [put(store, vector=i) for i in range(30)]
+    with ThreadPoolExecutor(2) as pool:
+        for case in cases:
+            for done in [pool.submit(deed, case) for deed in (say, review)]:
+                done.result()
+    assert {len(store.words(case)) for case in cases} == {3}
+
+
 def test_the_same_word_at_once_is_kept_once(store: Store, put: Any) -> None:
     case = put(store)
     word = Word("category", "quality.fake", "王", None, "explicit", "1")
@@ -254,10 +367,10 @@ def test_the_same_word_at_once_is_kept_once(store: Store, put: Any) -> None:
 def test_the_export_is_masked_and_in_order(store: Store, put: Any) -> None:
     cases = [put(store, "打13800138000找我", vector=i) for i in range(5)]
     for i, case in enumerate(cases):
-        store.accept(case, "王", taxonomy_version="9", now=NOW + timedelta(minutes=i))
+        store.review(case, "王", {}, note="回13900139000", taxonomy_version="9", now=NOW + timedelta(minutes=i))
     found = list(store.export(since=NOW + timedelta(minutes=1), until=NOW + timedelta(minutes=3)))
     assert [one.prediction_id for one in found] == [cases[1], cases[1], cases[2], cases[2]]
-    assert {one.text for one in found} == {"打<手机号>找我"}
+    assert {(one.text, one.note) for one in found} == {("打<手机号>找我", "回<手机号>")}
     assert {(one.model_name, one.model_version, one.taxonomy_version) for one in found} == {("m", "7", "9")}
 
 

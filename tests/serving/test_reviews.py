@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from complaints.corrections import read_corrections
 from complaints.errors import InvalidInput
 from serving.champion import Fixed, Snapshot
 from serving.settings import Settings, load_settings
+from serving.store.queries import Store
 
+KEY = "k" * 32
 # The tiny model is sure enough of everything to decide itself: only high risks, and what is drawn, wait.
 GRAVE = "充电宝起火烧伤了手，13800138000，我已经发了抖音"
 
@@ -115,6 +118,61 @@ def test_unknown_heads_and_labels_are_refused(client: httpx.Client, fields: dict
         return
     assert answer.status_code == 422
     assert all(word in answer.json()["detail"] for word in words), answer.text
+
+
+def test_notes_are_masked(client: httpx.Client) -> None:
+    one = send(client)
+    number = "13900139000"
+    assert say(client, one, note=f"回电{number}").json()["note"] == "回电<手机号>"
+    found = client.get(f"/v1/predictions/{one['id']}/corrections").json()["corrections"]
+    assert [word["note"] for word in found] == ["回电<手机号>"]
+    taken = client.delete(f"/v1/corrections/{found[0]['id']}", params={"actor": "王芳"})
+    assert taken.json()["note"] == "回电<手机号>"
+    verdict = {"level": "low", "actor": "王芳", "note": f"回电{number}"}
+    told = client.post(f"/v1/predictions/{one['id']}/risk", json=verdict)
+    assert told.json()["verdicts"][0]["note"] == "回电<手机号>"
+
+
+def test_a_case_of_anothers_is_left_alone(client: httpx.Client) -> None:
+    one = send(client)
+    client.post("/v1/reviews:claim", json={"actor": "李明"})
+    refused = say(client, one)
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":leased")
+    assert say(client, one, kind="implicit", actor="工单系统").status_code == 201
+    assert say(client, one, actor="李明").status_code == 201
+
+
+def test_a_second_review_is_drawn(served: Any, snapshot: Snapshot, tmp_path: Path) -> None:
+    with served(Settings(home=tmp_path, workers=1, second_share=1.0), Fixed(snapshot)) as client:
+        one = send(client)
+        for actor, left in (("王芳", 1), ("李明", 0)):
+            for head in one["heads"]:
+                assert say(client, one, head, actor=actor).status_code == 201
+            assert client.get("/v1/reviews").json()["waiting"] == left
+
+
+def test_who_was_handed_which_cases_is_logged(served: Any, snapshot: Snapshot, tmp_path: Path, url: str) -> None:
+    settings = Settings(home=tmp_path, database_url=url, api_keys=(KEY,), workers=1, audit_share=1.0)
+    with served(settings, Fixed(snapshot)) as client:
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        client.get("/v1/reviews")  # nothing to see
+        one, other = send(client)["id"], send(client, "空调坏了")["id"]
+        client.get("/v1/reviews", params={"channel": "weibo"})
+        client.get("/v1/reviews", params={"limit": 1, "offset": 1})
+        client.post("/v1/reviews:search", json={"filters": {"text": "起火", "level": "high"}})
+        client.post("/v1/reviews:claim", json={"actor": "王芳", "limit": 2})
+        client.post("/v1/reviews:claim", json={"actor": "王芳", "limit": 2})  # has them already
+    store = Store(url)
+    claimed, searched, listed = store.logged()
+    key = f"key {sha256(KEY.encode()).hexdigest()[:8]}"
+    assert (claimed.actor, claimed.action, claimed.subject) == ("王芳", "claim", "reviews")
+    assert (claimed.detail["by"], set(claimed.detail["cases"])) == (key, {one, other})
+    assert (searched.actor, searched.action, searched.subject) == (key, "list", "reviews")
+    assert searched.detail == {"filters": {"level": "high", "text": "起火"}, "cases": [one]}
+    assert listed.action == "list"
+    assert len(listed.detail["cases"]) == 1
+    store.close()
 
 
 def test_only_who_said_it_takes_it_back(client: httpx.Client) -> None:

@@ -188,8 +188,9 @@ def test_a_burst_is_told_once_and_decided_once(client: httpx.Client) -> None:
     whole = client.get(f"/v1/alerts/{alert['id']}").json()
     assert [one["ticket_id"] for one in whole["first_members"]] == [f"T{i}" for i in range(60)]
     where = f"/v1/alerts/{alert['id']}/decision"
-    told = client.post(where, json={"accept": False, "actor": "王芳", "note": "演练"})
+    told = client.post(where, json={"accept": False, "actor": "王芳", "note": "演练，找13900139000"})
     assert (told.status_code, told.json()["status"], told.json()["decided_by"]) == (201, "rejected", "王芳")
+    assert told.json()["note"] == "演练，找<手机号>"
     again = client.post(where, json={"accept": True, "actor": "李强"})
     assert (again.status_code, again.json()["type"]) == (409, "urn:jianwei:problem:already-decided")
     after = client.post(f"{URL}:batch", json={"items": burst(60, 5)}).json()["items"]
