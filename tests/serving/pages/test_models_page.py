@@ -37,7 +37,7 @@ def test_two_leads_who_ask_at_once_go_back_by_one_version(
     answer(pages[0], "误判多了")
     pages[0].wait_for_selector("text=已回退到 v2")
     answer(pages[1], "我也看到了")
-    pages[1].wait_for_selector("text=这一步与别人刚做的冲突")
+    pages[1].wait_for_selector("text=3 已不是现行版本，现在是 2")
     assert registry.champion("consumer") == "2"
     assert place.store.logged(action="rollback")[0].actor == "陈默"
 
