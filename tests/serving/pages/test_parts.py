@@ -225,9 +225,10 @@ def test_what_is_wrong_with_a_user_is_told_in_chinese(store: Store, password: st
 
 
 def test_what_the_registry_refuses_is_told_in_chinese(place: Any) -> None:
-    from training.registry import Registry
+    from training.registry import HISTORY, Registry
 
     registry = Registry(place.settings.tracking_uri, place.settings.artifacts)
+    registry.client.set_registered_model_tag("consumer", HISTORY, "1")  # whatever the tests before went through
     registry.client.set_model_version_tag("consumer", "3", "gate_reasons", "退款慢的召回率降了")
     assert told(lambda: registry.promote("consumer", "3", "好")) == "版本 3 没有通过关口：退款慢的召回率降了。"
     registry.client.delete_model_version_tag("consumer", "2", "gate")
