@@ -152,21 +152,30 @@ class Masked:
 
 def masked(raw: str) -> Masked:
     """What `mask` makes of a text, with the way back to the places in it."""
+    text, origins = raw, [(i, i + 1) for i in range(len(raw))]
+    # A number that stands by another is hidden by its digits: it shows when that one is gone.
+    while numbers := _hidden(text):
+        pieces: list[str] = []
+        places: list[tuple[int, int]] = []
+        last = 0
+        for start, end, name in numbers:
+            pieces += text[last:start], name
+            places += [*origins[last:start], *((origins[start][0], origins[end - 1][1]) for _ in name)]
+            last = end
+        text, origins = "".join([*pieces, text[last:]]), [*places, *origins[last:]]
+    return Masked(text, tuple(origins))
+
+
+def _hidden(text: str) -> list[tuple[int, int, str]]:
+    """Where personal numbers stand however the text is read, in order, those that overlap as one."""
     numbers: list[tuple[int, int, str]] = []
-    found = {number for reading in _readings(raw) for number in _numbers(reading)}
+    found = {number for reading in _readings(text) for number in _numbers(reading)}
     for start, end, name in sorted(found, key=lambda one: (one[0], -one[1])):
         if numbers and start < numbers[-1][1]:
             numbers[-1] = (numbers[-1][0], max(end, numbers[-1][1]), numbers[-1][2])
         else:
             numbers.append((start, end, name))
-    pieces: list[str] = []
-    places: list[tuple[int, int]] = []
-    last = 0
-    for start, end, name in numbers:
-        pieces += raw[last:start], name
-        places += [*((i, i + 1) for i in range(last, start)), *((start, end) for _ in name)]
-        last = end
-    return Masked("".join([*pieces, raw[last:]]), (*places, *((i, i + 1) for i in range(last, len(raw)))))
+    return numbers
 
 
 # A text as it can be read, and the places in the raw text that each of its characters comes from.
