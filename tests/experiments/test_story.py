@@ -66,13 +66,19 @@ def test_it_is_told_to_its_end(story: ModuleType, tmp_path: Path, monkeypatch: p
     assert not any(o.output_type == "error" for cell in done.cells for o in cell.get("outputs", []))
 
 
-def test_no_text_of_the_stream_or_the_test_is_known_at_the_start(story: ModuleType, tmp_path: Path) -> None:
-    _, world = story.read_world(tmp_path / "nowhere", 1)
+@pytest.mark.parametrize("among", [0, 2])
+def test_no_text_of_the_stream_or_the_test_is_known_at_the_start(
+    story: ModuleType, tmp_path: Path, among: int
+) -> None:
+    _, world = story.read_world(tmp_path / "nowhere", 1, among)
     known = {whole(one.complaint) for one in (*world.known.train, *world.known.calibration, *world.known.test)}
     new = [world.examples[i] for i in (*world.stream, *world.test)]
     assert not known & {whole(one.complaint) for one in new}
-    assert {one.source for one in new} <= set(story.WRITTEN["unseen"])
     assert not set(world.stream) & set(world.test)
+    others = [i for i in world.stream if i not in world.unseen]
+    assert len(others) == among * len(world.unseen)
+    assert {world.examples[i].source for i in (*world.unseen, *world.test)} <= set(story.WRITTEN["unseen"])
+    assert {world.examples[i].source for i in others} <= set(story.WRITTEN["known"])
 
 
 def test_the_curves_meet_where_they_do(story: ModuleType) -> None:
