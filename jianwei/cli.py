@@ -41,9 +41,9 @@ app.command()(work_commands.predict)
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 needs no API key")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 8000]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (default: 8000)")] = None,
     model: Annotated[str | None, typer.Option(help="Registered model whose champion is served")] = None,
-    home: Annotated[Path | None, typer.Option(help="Folder of databases and models [default: var]")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder of databases and models (default: var)")] = None,
 ) -> None:
     """Serve predictions over HTTP.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from training.registry import Registry
 
 NAME = "consumer"
+# Origin of its version in a registry.
+PACKAGED = "packaged"
 
 
 def packaged_bundle() -> Path:
@@ -25,6 +27,12 @@ def packaged_bundle() -> Path:
 def packaged_base() -> Path:
     """Folder of the encoder from which training starts, inside the installed package."""
     return Path(str(resources.files("jianwei") / "bundles" / "base"))
+
+
+def packaged_recipe() -> Path | None:
+    """The recipe of the packaged model; None where the package was installed without the project around it."""
+    recipe = Path(__file__).parents[1] / "experiments" / f"{NAME}.yaml"
+    return recipe if recipe.exists() else None
 
 
 def first_start(settings: Settings) -> First | None:
@@ -54,7 +62,7 @@ def ensure_champion(settings: Settings) -> None:
     if settings.model != NAME:
         raise InvalidInput(f"model {settings.model} has no champion: train one, or `jianwei models promote` a version")
     sys.stderr.write("first start: putting the model that comes with jianwei into the registry …\n")
-    version = registry.register_bundle(Bundle.open(packaged_bundle()), "packaged")
+    version = registry.register_bundle(Bundle.open(packaged_bundle()), PACKAGED)
     registry.promote(NAME, version, "first start")
 
 

@@ -35,7 +35,7 @@ def risk() -> None:
 @app.command()
 def explain(
     source: Annotated[str, typer.Argument(help="A complaint, or a file of them (CSV, JSONL, .xlsx, Parquet)")],
-    policy: Annotated[str | None, typer.Option(help="Policy file or packaged name [default: JIANWEI_POLICY]")] = None,
+    policy: Annotated[str | None, typer.Option(help="Policy file or packaged name (default: JIANWEI_POLICY)")] = None,
     channel: Annotated[str | None, typer.Option(help="Where it came in: app, weibo …")] = None,
     vip: Annotated[bool, typer.Option(help="An important customer")] = False,
     followers: Annotated[int | None, typer.Option(help="Followers of the customer")] = None,

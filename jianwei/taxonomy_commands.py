@@ -18,8 +18,8 @@ app = typer.Typer(help="Label sets: draft one from your data, show one.", no_arg
 def draft(
     file: Annotated[Path, typer.Argument(help="File of labelled rows: CSV, JSONL, .xlsx, Parquet")],
     head: Annotated[list[str], typer.Option("--head", help="HEAD=COLUMN; once a head", metavar="HEAD=COLUMN")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="YAML to write [default: print]")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the taxonomy [default: the file's]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="YAML to write (default: print)")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the taxonomy (default: the file's)")] = None,
 ) -> None:
     """Write a taxonomy from the labels that occur in a file, the most frequent first.
 

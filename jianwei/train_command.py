@@ -32,12 +32,12 @@ def train(
     head: Heads = None,
     text: Annotated[str, typer.Option(help="With --data: column of the complaint")] = "text",
     title: Annotated[str | None, typer.Option(help="With --data: column of a subject line")] = None,
-    name: Annotated[str | None, typer.Option(help="With --data: registered name [default: the taxonomy's]")] = None,
+    name: Annotated[str | None, typer.Option(help="With --data: registered name (default: the taxonomy's)")] = None,
     base: Annotated[
         str | None,
         typer.Option(
             envvar="JIANWEI_BASE_MODEL",
-            help="Encoder to start from: hub name, folder, or a bundle's folder [default: the packaged one]",
+            help="Encoder to start from: hub name, folder, or a bundle's folder (default: the packaged one)",
         ),
     ] = None,
     datasets: Datasets = DATASETS,
@@ -149,7 +149,7 @@ def _written_plan(path: Path, base: str | None) -> _Plan:
 
 
 def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:
-    """Go on from a version by its own recipe and taxonomy, or by the `recipe` given.
+    """Go on from a version by its own recipe and taxonomy, or by the `recipe` given; the packaged one has the project's.
 
     Raises InvalidInput where the version came without a recipe and none is given, for its old rows are not known then;
     and where it has learned from its calibration rows, on which nothing could be promised any more.
@@ -157,7 +157,7 @@ def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name
     import yaml
 
     from complaints.bundle import Bundle
-    from jianwei.default_model import ensure_champion
+    from jianwei.default_model import PACKAGED, ensure_champion, packaged_recipe
     from serving.champion import fetch
     from training.recipe import Recipe
 
@@ -174,7 +174,9 @@ def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name
         )
     if given is not None:
         return _Plan(_based(given.recipe, str(path)), given.taxonomy, given.folder)
-    known = registry.recipe(model, number)
+    known, ours = registry.recipe(model, number), packaged_recipe()
+    if known is None and ours is not None and registry.origin(model, number) == PACKAGED:
+        return _written_plan(ours, str(path))
     if known is None:
         raise InvalidInput(
             f"{model} version {number} came without its recipe, so its old rows are not known: say it, "

@@ -43,6 +43,7 @@ class Source(_Data):
     repeat: int = Field(
         1, ge=1, description="Times that its training rows are read an epoch, for a small source among large ones"
     )
+    optional: bool = Field(False, description="Where its file is not at hand the rest is enough, with a warning")
     group: str | None = Field(
         None, description="Rows of a group keep the precision promise by themselves; by default a file is a group"
     )

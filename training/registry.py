@@ -148,6 +148,11 @@ class Registry:
         found = self._file(name, version, COMPARISON)
         return None if found is None else dict(json.loads(found))
 
+    def origin(self, name: str, version: str) -> str | None:
+        """Where a version came from: packaged, train, warm start …; None where it was not said."""
+        with _refused():
+            return self.client.get_model_version(name, version).tags.get("origin")
+
     def recipe(self, name: str, version: str) -> tuple[str, Path] | None:
         """The recipe (YAML or JSON) that the version was trained by and the folder it lay in; None where unknown."""
         with _refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from complaints.files import BadRow, DataFile, Row
 from complaints.records import Complaint
 from complaints.taxonomy import Head, Taxonomy
 from training.recipe import Recipe, Source, find
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "calibration", "test")
 
@@ -59,7 +62,7 @@ def sha1(text: str) -> str:
 
 
 def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Read:
-    """All rows of a recipe's sources; `folders` are searched for its files in turn.
+    """All rows of a recipe's sources; `folders` are searched for its files in turn, optional ones need not be there.
 
     Raises UnreadableFile for a missing file or column, UnknownLabel (naming file, row and value) for a label
     that neither the taxonomy nor `rename` knows.
@@ -79,7 +82,13 @@ def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Rea
 
 
 def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: Read) -> None:
-    path = find(source.file, folders)
+    try:
+        path = find(source.file, folders)
+    except UnreadableFile as error:
+        if not source.optional:
+            raise
+        log.warning("going on without a source: %s", error)
+        return
     annotations = _annotations(find(source.annotations, folders), source) if source.annotations else None
     file = DataFile(path)
     inside = [source.text, *filter(None, [source.title, source.channel, source.split]), *source.where]

@@ -146,6 +146,19 @@ def test_a_missing_file_is_named(read: Reader, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_missing_file_that_is_optional_is_told_and_the_rest_is_read(
+    three: Taxonomy, tmp_path: Path, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write("a.csv", "text,t\n一,goods\n")
+    here, gone = ({"file": file, "heads": {"topic": "t"}, "optional": True} for file in ("a.csv", "nowhere.csv"))
+    recipe = Recipe.model_validate({"name": "r", "taxonomy": "three", "sources": [here, gone]})
+    assert labels(read_sources(recipe, three, [tmp_path])) == [{"topic": "goods"}]
+    assert "nowhere.csv" in caplog.text
+    recipe = Recipe.model_validate({"name": "r", "taxonomy": "three", "sources": [gone]})
+    with pytest.raises(UnreadableFile, match=r"no labelled row in nowhere\.csv"):
+        read_sources(recipe, three, [tmp_path])
+
+
 def test_a_file_without_any_labelled_row_is_refused(write: Write, read: Reader) -> None:
     write("a.csv", "text,t\n一,\n")
     with pytest.raises(UnreadableFile, match=r"no labelled row in a\.csv.*no label"):

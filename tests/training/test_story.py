@@ -24,7 +24,11 @@ from complaints.errors import InvalidInput
 from complaints.examples import TEXTS, VECTORS
 from complaints.predictor import read_calibration
 from complaints.records import Correction
+from complaints.taxonomy import Taxonomy
 from jianwei.cli import app
+from training.model import load_base
+from training.recipe import Recipe
+from training.sources import SPLITS, read_sources
 
 Command = Callable[..., Result]
 WORDS = ["退款", "货款", "退钱", "换货"]
@@ -308,13 +312,31 @@ def test_corrections_are_learned_from_where_the_champion_stands(trained: Path, j
     assert again.exit_code == 0, again.exception  # its own recipe was kept with it
 
 
-def test_a_warm_start_finds_the_packaged_model_before_anything_was_served(tmp_path: Path) -> None:
+def test_a_warm_start_finds_the_packaged_model_before_anything_was_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the project's recipe, which reads what is at hand; a package without the project says what to do."""
+    asked: list[tuple[Recipe, list[Path]]] = []
+
+    def run(recipe: Recipe, _: object, *, folders: list[Path], **__: object) -> None:
+        asked.append((recipe, folders))
+        raise InvalidInput("far enough")
+
+    monkeypatch.setattr("training.train.train", run)
     write_corrections(tmp_path / "new.jsonl", [correction(1, "退款拖了很久", "退款")])
-    said = CliRunner(env={"JIANWEI_HOME": str(tmp_path)}).invoke(
-        app, ["train", "--warm-start", "champion", "--data", str(tmp_path / "new.jsonl")]
-    )
-    assert isinstance(said.exception, InvalidInput)
-    assert "consumer version 1 came without its recipe" in str(said.exception)
+    command = ["train", "--warm-start", "champion", "--data", str(tmp_path / "new.jsonl"), "--datasets", str(tmp_path)]
+
+    def refused() -> str:
+        return str(CliRunner(env={"JIANWEI_HOME": str(tmp_path)}).invoke(app, command).exception)
+
+    assert refused() == "far enough"
+    [(recipe, folders)] = asked
+    assert recipe.name == "consumer"
+    assert load_base(recipe.base, tmp_path).learned is not None
+    read = read_sources(recipe, Taxonomy.load("consumer"), folders)
+    assert {one.split for one in read.examples} == set(SPLITS)
+    monkeypatch.setattr("jianwei.default_model.packaged_recipe", lambda: None)
+    assert "consumer version 1 came without its recipe" in refused()
 
 
 @pytest.mark.parametrize(
