@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import sys
 import time
@@ -398,7 +399,12 @@ def draw_curves(points: Sequence[dict[str, object]]) -> Figure:
 def main() -> None:
     """Tell the story with both orders, and write points and picture to the folder given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"), help="folder of the real texts")
+    parser.add_argument(
+        "--datasets",
+        type=Path,
+        default=Path(os.environ.get("JIANWEI_DATASETS", "../shared/datasets")),
+        help="folder of the real texts",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="tellings of each order")
     parser.add_argument("--among", type=int, default=0, help="complaints of known topics beside each of unseen ones")
     parser.add_argument("-o", "--output", type=Path, default=Path("var/story"), help="folder for points and picture")
@@ -411,7 +417,8 @@ def main() -> None:
         for order in ("queue", "random"):
             points += tell(world, order, seed, start)
     options.output.mkdir(parents=True, exist_ok=True)
-    found = {"recipe": told_with, "seeds": options.seeds, "among": options.among, "seconds": round(time.perf_counter() - began)}
+    found = {"recipe": told_with, "seeds": options.seeds, "among": options.among}
+    found |= {"seconds": round(time.perf_counter() - began)}
     (options.output / "story.json").write_text(
         json.dumps(found | {"points": points}, ensure_ascii=False, indent=1), encoding="utf-8"
     )

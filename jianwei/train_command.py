@@ -149,7 +149,7 @@ def _written_plan(path: Path, base: str | None) -> _Plan:
 
 
 def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:
-    """Go on from a version by its own recipe and taxonomy, or by the `recipe` given; the packaged one has the project's.
+    """Go on from a version by its own recipe and taxonomy, or by the `recipe` given; the packaged one by the project's.
 
     Raises InvalidInput where the version came without a recipe and none is given, for its old rows are not known then;
     and where it has learned from its calibration rows, on which nothing could be promised any more.

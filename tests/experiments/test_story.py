@@ -67,9 +67,7 @@ def test_it_is_told_to_its_end(story: ModuleType, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("among", [0, 2])
-def test_no_text_of_the_stream_or_the_test_is_known_at_the_start(
-    story: ModuleType, tmp_path: Path, among: int
-) -> None:
+def test_no_text_of_the_stream_or_the_test_is_known_at_the_start(story: ModuleType, tmp_path: Path, among: int) -> None:
     _, world = story.read_world(tmp_path / "nowhere", 1, among)
     known = {whole(one.complaint) for one in (*world.known.train, *world.known.calibration, *world.known.test)}
     new = [world.examples[i] for i in (*world.stream, *world.test)]
