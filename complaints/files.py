@@ -9,12 +9,14 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import logging
 import math
 import re
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,15 +28,43 @@ LONGEST_FIELD = 4 * 1024 * 1024
 DAMAGE = 0.02
 # JSON rows may leave out what they have not; the columns are those that this many first rows name.
 HEADER_ROWS = 1000
+# Physical lines of one record of a CSV from which on it is looked at: are they rows that a quote has swallowed?
+SPAN = 50
+# Share of such lines, read as rows, that must have the header's number of cells.
+ROWLIKE = 0.8
 _HALF = re.compile("[\ud800-\udfff]")
+# Stands where bytes could not be decoded; no decoder makes it of good bytes, as U+FFFD is made of its own.
+_BROKEN = "\udcff"
+# Excel's own first line, which names the delimiter.
+_SEP = re.compile(r'sep=([^"\s]|\t)\s*', re.IGNORECASE)
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
+# NaN and its like are no JSON and must not go into any; the decoder of `json` takes them.
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
+_OPEN = "a quote is opened here and not closed: the lines after it are read as rows of their own"
+_NEVER = "a quote is opened here and never closed: the lines after it are read as rows of their own"
+
+log = logging.getLogger(__name__)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return _BROKEN, error.end
+
+
+codecs.register_error("complaints.files", _mark)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`number` counts data rows from 1; `values` by column name, None where the cell is empty."""
+    """`number` counts data rows from 1; `values` by column name, None where the cell is empty.
+
+    `parsed` is a JSON row as it was, before its values became text; None in other formats.
+    """
 
     number: int
     values: dict[str, str | None]
+    parsed: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +78,8 @@ class BadRow:
 class DataFile:
     """A data file, opened far enough to know its `columns` and `encoding`; iterate for its rows.
 
-    `encoding` is None for binary formats. Every iteration reads the file from its start again.
+    `encoding` is None for binary formats. Every iteration reads the file from its start again. Of a workbook the first
+    sheet is read, and a warning logged where there are more.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -63,9 +94,10 @@ class DataFile:
             raise UnreadableFile(f"{self.path}: cannot read {self.suffix or 'no suffix'}; use {', '.join(SUFFIXES)}")
         binary = self.suffix in (".xlsx", ".parquet")
         self.encoding = None if binary else detect_encoding(self.path)
+        self._needed: set[str] = set()
         try:
             self.columns = self._columns()
-        except (UnicodeDecodeError, csv.Error) as error:
+        except csv.Error as error:
             raise UnreadableFile(f"{self.path} cannot be read ({error}); save it as UTF-8") from error
 
     def __iter__(self) -> Iterator[Row | BadRow]:
@@ -76,7 +108,12 @@ class DataFile:
         return self._jsonl() if self.suffix in (".jsonl", ".ndjson") else self._csv()
 
     def require(self, columns: Iterable[str]) -> None:
-        """Raise UnreadableFile unless every one of `columns` is there."""
+        """Raise UnreadableFile unless every one of `columns` is there.
+
+        Rows are bad, from then on, where one of them holds a formula that was never computed.
+        """
+        columns = list(columns)
+        self._needed.update(columns)
         if missing := [column for column in columns if column not in self.columns]:
             raise UnreadableFile(
                 f"{self.path} has no column {', '.join(map(repr, missing))}; "
@@ -87,7 +124,7 @@ class DataFile:
         if self.suffix == ".parquet":
             return [str(name) for name in self._open_parquet().schema_arrow.names]
         if self.suffix == ".xlsx":
-            header = next(self._sheet(), ())
+            header = next(self._sheet(told=True), ())
             return _header(self.path, [_text(cell) or "" for cell in header])
         if self.suffix in (".jsonl", ".ndjson"):
             rows = islice((row for row in self._jsonl() if isinstance(row, Row)), HEADER_ROWS)
@@ -96,76 +133,80 @@ class DataFile:
                 raise UnreadableFile(f"{self.path} holds no JSON object; JSONL has one object a line")
             return columns
         with self._open() as file:
-            return _header(self.path, next(csv.reader(file, self._dialect()), []))
+            names = next(csv.reader(file, self._dialect(file)), [])
+            return _header(self.path, [name.replace(_BROKEN, "\ufffd") for name in names])
 
     def _open(self) -> TextIO:
-        errors = "replace" if self.encoding == "utf-8-sig" else "strict"
-        return self.path.open(encoding=self.encoding, errors=errors, newline="")
+        return self.path.open(encoding=self.encoding, errors="complaints.files", newline="")
 
-    def _dialect(self) -> type[csv.Dialect]:
-        with self._open() as file:
-            line = file.readline(100_000)
+    @property
+    def _undecodable(self) -> str:
+        return f"bytes that are not {'UTF-16' if self.encoding == 'utf-16' else 'UTF-8'}"
+
+    def _dialect(self, file: TextIO) -> type[csv.Dialect]:
+        """How the file is written; `file`, just opened, stands at the header afterwards."""
+        line = file.readline(100_000)
+        said = _SEP.fullmatch(line)
+        if said is None:
+            file.seek(0)
         counts = {delimiter: line.count(delimiter) for delimiter in ",\t;|"}
 
         class Dialect(csv.excel):
-            delimiter = max(counts, key=lambda d: counts[d])
+            delimiter = max(counts, key=lambda d: counts[d]) if said is None else said[1]
 
         return Dialect
 
     def _csv(self) -> Iterator[Row | BadRow]:
         csv.field_size_limit(LONGEST_FIELD)
-        ended = False
-
-        def lines() -> Iterator[str]:
-            nonlocal ended
-            yield from file
-            ended = True
-
         with self._open() as file:
-            reader = csv.reader(lines(), self._dialect(), strict=False)
+            dialect = self._dialect(file)
+            lines = _Lines(file, dialect, len(self.columns))
+            reader = csv.reader(lines, dialect)
             next(reader)
             number = 0
             while True:
                 number += 1
+                lines.begin()
+                cells, reason = [], None
                 try:
                     cells = next(reader)
                 except StopIteration:
                     return
-                except (csv.Error, UnicodeDecodeError) as error:
-                    yield BadRow(number, str(error))
-                    if isinstance(error, UnicodeDecodeError):  # the decoder cannot go on behind it
-                        return
+                except _Swallowed:
+                    reason = _OPEN
+                except csv.Error as error:
+                    reason = str(error)
+                if reason is None and lines.ended:  # it asked for more lines than there are
+                    reason = _NEVER
+                elif reason is None and lines.torn():
+                    reason = _OPEN
+                if reason is not None:
+                    yield BadRow(number, reason)
+                    lines.again()
+                    reader = csv.reader(lines, dialect)
                     continue
-                if ended:  # it asked for more lines than there are
-                    yield BadRow(number, "a quote is opened here and never closed: all that follows is in one cell")
-                    return
-                while len(cells) > len(self.columns) and not cells[-1]:
-                    cells.pop()
+                _trim(cells, len(self.columns))
                 if not cells:
                     number -= 1  # an empty line is no row
                 elif len(cells) != len(self.columns):
                     yield BadRow(number, f"{len(cells)} cells where the header has {len(self.columns)}")
-                elif any("\ufffd" in cell for cell in cells):
-                    yield BadRow(number, "bytes that are not UTF-8")
+                elif any(_BROKEN in cell for cell in cells):
+                    yield BadRow(number, self._undecodable)
                 else:
                     yield Row(number, dict(zip(self.columns, (cell or None for cell in cells), strict=True)))
 
     def _jsonl(self) -> Iterator[Row | BadRow]:
         with self._open() as file:
             number = 0
-            while True:
-                try:
-                    line = file.readline()
-                except UnicodeDecodeError as error:
-                    yield BadRow(number + 1, str(error))
-                    return
-                if not line:
-                    return
+            while line := file.readline():
                 if not line.strip():
                     continue
                 number += 1
+                if _BROKEN in line:
+                    yield BadRow(number, self._undecodable)
+                    continue
                 try:
-                    value = json.loads(line)
+                    value = _DECODER.decode(line)
                 except (ValueError, RecursionError) as error:
                     yield BadRow(number, f"not JSON: {error}")
                     continue
@@ -173,31 +214,51 @@ class DataFile:
                     yield BadRow(number, "not a JSON object")
                 elif _HALF.search(json.dumps(value, ensure_ascii=False)):
                     yield BadRow(number, "half a character (a lone surrogate)")
-                elif "\ufffd" in line:
-                    yield BadRow(number, "bytes that are not UTF-8")
                 else:
-                    yield Row(number, {key: _text(item) for key, item in value.items()})
+                    yield Row(number, {key: _text(item) for key, item in value.items()}, value)
 
-    def _sheet(self) -> Iterator[tuple[Any, ...]]:
+    def _sheet(self, *, formulas: bool = False, cells: bool = False, told: bool = False) -> Iterator[tuple[Any, ...]]:
+        """Values of the first sheet, or formulas where there are any, or whole cells; `told` warns of more sheets."""
         import openpyxl  # here, for it takes a while to import and few files are Excel
 
         try:
-            book = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
+            book = openpyxl.load_workbook(self.path, read_only=True, data_only=not formulas)
         except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
             raise UnreadableFile(
                 f"{self.path} is not a readable .xlsx file ({error}); save it from Excel again"
             ) from error
         sheet = book.worksheets[0]
+        if told and len(book.worksheets) > 1:
+            log.warning("%s has %d sheets: only the first, %r, is read", self.path, len(book.worksheets), sheet.title)
         sheet.reset_dimensions()  # some programs write a size that is not the sheet's, and rows beyond it were lost
         try:
-            yield from sheet.iter_rows(values_only=True)
+            yield from sheet.iter_rows(values_only=not cells)
         finally:
             book.close()
 
     def _excel(self) -> Iterator[Row | BadRow]:
-        rows = self._sheet()
+        # A second reading takes as long as the first: only where there are formulas at all.
+        twice = bool(self._needed) and _has_formulas(self.path)
+        rows = self._sheet(cells=twice)
+        formulas = self._sheet(formulas=True) if twice else repeat(())
         next(rows)
-        for number, cells in enumerate((row for row in rows if any(cell is not None for cell in row)), start=1):
+        next(formulas)
+        number = 0
+        for row, written in zip(rows, formulas, strict=False):
+            cells = tuple(cell.value for cell in row) if twice else row
+            missing = [
+                column
+                for column, cell, formula in zip(self.columns, row, written, strict=False)
+                # A formula that gave the empty text has a type: "str".
+                if column in self._needed and formula is not None and cell.value is None and cell.data_type != "str"
+            ]
+            if not missing and all(cell is None for cell in cells):
+                continue
+            number += 1
+            if missing:
+                names = ", ".join(map(repr, missing))
+                yield BadRow(number, f"{names}: a formula without a value; open the file in Excel and save it")
+                continue
             padded = (*cells, *[None] * len(self.columns))
             yield Row(number, {column: _text(cell) for column, cell in zip(self.columns, padded, strict=False)})
 
@@ -214,9 +275,86 @@ class DataFile:
     def _parquet(self) -> Iterator[Row | BadRow]:
         number = 0
         for batch in self._open_parquet().iter_batches(batch_size=4096):
-            for values in batch.to_pylist():
+            for values in _whole_microseconds(batch).to_pylist():
                 number += 1
-                yield Row(number, {key: _text(value) for key, value in values.items()})
+                try:
+                    row = Row(number, {key: _text(value) for key, value in values.items()})
+                except UnicodeDecodeError:
+                    yield BadRow(number, "bytes that are not UTF-8")
+                else:
+                    yield row
+
+
+class _Swallowed(Exception):
+    """A quote that was not closed has taken rows for a cell's text."""
+
+
+class _Lines:
+    """Physical lines of a CSV for its reader, those of the record at hand kept, so that they can be read again.
+
+    `ended`: the reader asked for more lines than there are.
+    """
+
+    def __init__(self, file: TextIO, dialect: type[csv.Dialect], columns: int) -> None:
+        self._file, self._dialect, self._columns = file, dialect, columns
+        self._waiting: deque[str] = deque()
+        self._taken: list[str] = []
+        self._look = 0
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """The next line; raises _Swallowed where the lines since `begin` are rows rather than a cell's."""
+        line = self._waiting.popleft() if self._waiting else self._file.readline()
+        if not line:
+            self.ended = True
+            raise StopIteration
+        self._taken.append(line)
+        if len(self._taken) == self._look:
+            if self._rows_within():
+                raise _Swallowed
+            self._look *= 2  # looking every time would be quadratic
+        return line
+
+    def begin(self) -> None:
+        """A new record begins with the next line."""
+        self._taken.clear()
+        self._look = SPAN + 1
+        self.ended = False
+
+    def again(self) -> None:
+        """Give all lines of this record but its first again."""
+        self._waiting.extendleft(reversed(self._taken[1:]))
+
+    def torn(self) -> bool:
+        """Whether a record of several lines, whose quotes do not match, is rows: the next row's quote closed it."""
+        if len(self._taken) < 2:
+            return False
+        try:
+            list(csv.reader(self._taken, self._dialect, strict=True))
+        except csv.Error:
+            return self._rows_within()
+        return False
+
+    def _rows_within(self) -> bool:
+        """Whether the lines after the first read as rows of the file; nobody can tell where rows are one cell."""
+        if self._columns < 2:
+            return False
+        try:
+            rows = [_trim(row, self._columns) for row in csv.reader(self._taken[1:], self._dialect)]
+        except csv.Error:
+            return False
+        right = sum(len(row) == self._columns for row in rows)
+        return right > 0 and right >= ROWLIKE * sum(1 for row in rows if row)
+
+
+def _trim(cells: list[str], columns: int) -> list[str]:
+    """Drop empty cells beyond the header, as Excel writes them; returns `cells`."""
+    while len(cells) > columns and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def detect_encoding(path: Path) -> str:
@@ -270,7 +408,44 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     return columns
 
 
+def _has_formulas(path: Path) -> bool:
+    """Whether any sheet of a workbook holds a formula."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not name.startswith("xl/worksheets/"):
+                continue
+            with archive.open(name) as sheet:
+                end = b""
+                while chunk := sheet.read(1 << 20):
+                    if _FORMULA.search(end + chunk):
+                        return True
+                    end = chunk[-64:]
+    return False
+
+
+def _whole_microseconds(batch: Any) -> Any:
+    """A batch without nanoseconds, which Python's own times do not have."""
+    import pyarrow
+
+    for i, one in enumerate(batch.schema):
+        if pyarrow.types.is_timestamp(one.type) and one.type.unit == "ns":
+            kind = pyarrow.timestamp("us", one.type.tz)
+        elif pyarrow.types.is_duration(one.type) and one.type.unit == "ns":
+            kind = pyarrow.duration("us")
+        else:
+            continue
+        batch = batch.set_column(i, one.name, batch.column(i).cast(kind, safe=False))
+    return batch
+
+
+def _plain(value: object) -> str:
+    """What JSON cannot say, as text; raises UnicodeDecodeError for bytes that are none."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode()
     if value is None or value == "":
         return None
     if isinstance(value, float) and math.isnan(value):
@@ -279,4 +454,4 @@ def _text(value: object) -> str | None:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str).strip('"')
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_plain).strip('"')

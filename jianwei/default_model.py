@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from complaints.errors import InvalidInput
+from complaints.errors import InvalidInput, JianweiError, RegistryError
 
 if TYPE_CHECKING:
+    from complaints.bundle import Bundle
     from serving.champion import First
     from serving.settings import Settings
     from training.registry import Registry
@@ -17,6 +19,26 @@ if TYPE_CHECKING:
 NAME = "consumer"
 # Origin of its version in a registry.
 PACKAGED = "packaged"
+# What a registry answers where there is no such model, version or alias, as against not answering.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# Characters of a library's own words that are shown.
+SHOWN = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The bundle that a command uses: its folder, the name it is registered by, and its version.
+
+    `version` is `packaged` for the model that comes with the package, and `bundle` for a folder, whose `name` is None.
+    """
+
+    path: Path
+    name: str | None
+    version: str
+
+    def describe(self, bundle: Bundle) -> str:
+        """Name, version and the start of the digest of the opened bundle, which tells it from all others."""
+        return f"{self.name or bundle.manifest.name} {self.version} {bundle.digest[:12]}"
 
 
 def packaged_bundle() -> Path:
@@ -78,23 +100,44 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def bundle_for(settings: Settings, model: str | None, bundle: Path | None) -> Path:
+    """The folder of the bundle that `choose` chooses."""
+    return choose(settings, model, bundle).path
+
+
+def choose(settings: Settings, model: str | None, bundle: Path | None) -> Chosen:
     """The bundle that `--bundle` or `--model` names; else the champion of the model served; else the packaged one.
 
-    `model` is NAME, NAME@ALIAS or NAME:VERSION. Raises RegistryError or BundleError where it is not there.
+    `model` is NAME, NAME@ALIAS or NAME:VERSION. Raises RegistryError or BundleError where it is not there, and
+    RegistryError where the registry does not answer: nobody can say then whether there is a champion.
     """
     if bundle is not None:
-        return bundle
+        return Chosen(bundle, None, "bundle")
+    packaged = Chosen(packaged_bundle(), NAME, PACKAGED)
     local = settings.tracking_uri.removeprefix("sqlite:///")
     if model is None and settings.tracking_uri.startswith("sqlite:///") and not Path(local).exists():
-        return packaged_bundle()
-    from complaints.errors import RegistryError
+        return packaged
     from serving.champion import fetch
 
     name, _, which = (model or settings.model).replace(":", "@").partition("@")
     try:
-        path, _ = fetch(settings.tracking_uri, name, which or "champion", settings.models)
-    except RegistryError:
-        if model is None and settings.model == NAME:
-            return packaged_bundle()
+        path, version = fetch(settings.tracking_uri, name, which or "champion", settings.models)
+    except RegistryError as error:
+        absent = getattr(error.__cause__, "error_code", None) in ABSENT
+        if absent and model is None and settings.model == NAME:
+            return packaged
+        if absent or error.__cause__ is None:
+            raise
+        raise _unanswered(name, error) from error
+    except JianweiError:
         raise
-    return path
+    except Exception as error:  # the store's own types: a file that is no database
+        raise _unanswered(name, error) from error
+    return Chosen(path, name, version)
+
+
+def _unanswered(name: str, error: Exception) -> RegistryError:
+    said = str(error).partition("\n")[0]
+    return RegistryError(
+        f"the model registry does not answer, so it is not known which version of {name} to use: see to "
+        f"MLFLOW_TRACKING_URI, or give --bundle FOLDER ({said[:SHOWN]}{'…' if len(said) > SHOWN else ''})"
+    )

@@ -13,6 +13,8 @@ import typer
 from complaints.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from complaints.bundle import Bundle
+    from serving.settings import Settings
     from training.recipe import Source
 
 Heads = Annotated[
@@ -50,10 +52,8 @@ def evaluate(
     prepare()
     import orjson
 
-    from complaints.bundle import Bundle
     from complaints.predictor import Predictor
     from complaints.risk import Policy
-    from jianwei.default_model import bundle_for
     from serving.settings import load_settings
     from training.audit import audit
     from training.evaluate import evaluate as run
@@ -65,7 +65,7 @@ def evaluate(
     if (recipe is None) == (data is None):
         raise InvalidInput("say either a recipe or --data FILE; see jianwei evaluate --help")
     settings = load_settings()
-    opened = Bundle.open(bundle_for(settings, model, bundle))
+    opened, _ = _open(settings, model, bundle)
     predictor = Predictor(opened, Policy.load(settings.policy), threads=os.cpu_count() or 1)
     if recipe is not None:
         chosen = Recipe.load(recipe)
@@ -91,6 +91,10 @@ def predict(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="CSV, JSONL or Parquet to write")] = None,
     text: Annotated[str, typer.Option(help="Column of the complaint")] = "text",
     title: Annotated[str | None, typer.Option(help="Column of a subject line")] = None,
+    created_at: Annotated[
+        str | None, typer.Option(help="Column of the time it came in (ISO 8601); deadlines count from it")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="Column of where it came in: app, weibo …")] = None,
     model: Model = None,
     bundle: BundleAt = None,
 ) -> None:
@@ -103,20 +107,25 @@ def predict(
     The same command goes on with a run that was cut short. JIANWEI_WORKERS processes share the work.
     """
     prepare()
-    from complaints.bundle import Bundle
     from complaints.files import SUFFIXES
     from complaints.predictor import Predictor
     from complaints.records import Complaint
     from complaints.risk import Policy
-    from jianwei.default_model import bundle_for
     from serving.settings import load_settings
 
     settings = load_settings()
-    opened = Bundle.open(bundle_for(settings, model, bundle))
-    predictor = Predictor(opened, Policy.load(settings.policy), threads=settings.workers)
     is_file = output is not None or (len(source) < 1000 and Path(source).suffix.lower() in SUFFIXES)
+    if not is_file and (created_at or channel):
+        raise InvalidInput("--created-at and --channel name columns of a file; this is a complaint itself")
+    opened, said = _open(settings, model, bundle)
+    predictor = Predictor(opened, Policy.load(settings.policy), threads=settings.workers)
     if not is_file:
-        typer.echo(predictor.predict([Complaint(text=source)], explain=True)[0].model_dump_json(indent=2))
+        import json
+
+        from serving.bulk_output import versions_of
+
+        found = predictor.predict([Complaint(text=source)], explain=True)[0].model_dump(mode="json")
+        typer.echo(json.dumps(found | versions_of(predictor, said), ensure_ascii=False, indent=2))
         return
     if output is None:
         raise InvalidInput("say where to write: -o answers.csv, .jsonl or .parquet")
@@ -130,14 +139,32 @@ def predict(
         output,
         text=text,
         title=title,
+        channel=channel,
+        created_at=created_at,
+        model=said,
         processes=settings.workers,
         console=Console(stderr=True),
     )
+    if done.dropped:
+        names = ", ".join(map(repr, done.dropped))
+        typer.echo(f"not in {output}, for no early row has them: columns {names}; write .jsonl to keep them", err=True)
     typer.echo(
         f"{done.predicted} rows -> {output}"
         + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
         + (f"; {done.resumed} of all were done before" if done.resumed else "")
     )
+
+
+def _open(settings: Settings, model: str | None, bundle: Path | None) -> tuple[Bundle, str]:
+    """The bundle that a command uses, and its name, version and digest, which are told on standard error."""
+    from complaints.bundle import Bundle
+    from jianwei.default_model import choose
+
+    chosen = choose(settings, model, bundle)
+    opened = Bundle.open(chosen.path)
+    said = chosen.describe(opened)
+    typer.echo(f"model: {said}", err=True)
+    return opened, said
 
 
 def prepare() -> None:

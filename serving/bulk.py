@@ -29,7 +29,7 @@ from complaints.files import BadRow, DataFile, Row
 from complaints.predictor import Predictor
 from complaints.records import Complaint
 from serving.bulk_journal import Journal
-from serving.bulk_output import BOM, Format, csv_lines
+from serving.bulk_output import BOM, Format, csv_lines, versions_of
 from serving.bulk_workers import Answers, Here, Processes
 
 # Rows of a window, and characters in it, whichever comes first: enough that the workers are seldom waited for at its
@@ -39,6 +39,8 @@ ROWS, CHARACTERS = 2048, 4_000_000
 AHEAD = 2
 # Complaints handed to a worker at a time.
 CHUNK = 32
+# Names of dropped columns that are kept to be told.
+DROPPED = 20
 # Bytes of answers that are kept for the same complaint to come again.
 KEPT = 32_000_000
 # Deadlines are counted from created_at; at the ends of the calendar there is no room to count.
@@ -52,13 +54,15 @@ _Awaited = tuple[Callable[[], Answers], int]
 class Counts:
     """How many rows were predicted, and how many were not; `errors` is the file that says why, None where none was.
 
-    `resumed` of them were done by an earlier run that was cut short.
+    `resumed` of them were done by an earlier run that was cut short. `dropped` are columns, a few of them, that the
+    output has no place for: rows of JSON far down named them first.
     """
 
     predicted: int
     failed: int
     errors: Path | None
     resumed: int = 0
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ def predict_file(  # noqa: PLR0913  a keyword a column
     title: str | None = None,
     channel: str | None = None,
     created_at: str | None = None,
+    model: str | None = None,
     processes: int = 1,
     console: Console | None = None,
 ) -> Counts:
@@ -86,8 +91,10 @@ def predict_file(  # noqa: PLR0913  a keyword a column
 
     `text`, `title`, `channel` and `created_at` name columns of the input; all columns of the input come along.
     CSV and Parquet get `HEAD`, `HEAD_confidence`, `HEAD_decision`, `HEAD_reason` for each head, `risk_level`,
-    `severity`, `propagation_index`, `warnings`, an input column of such a name being kept as `NAME_input`; JSONL
-    gets the row under `row` and the whole prediction under `prediction`. Rows that cannot be read or have no text go
+    `severity`, `propagation_index`, `warnings`, `respond_by`, `resolve_by`, an input column of such a name being kept
+    as `NAME_input`; JSONL gets the row under `row`, as it was if it was JSON, and the whole prediction under
+    `prediction`. All get `model_version` (`model`, or the bundle's name and digest), `policy_version` and
+    `taxonomy_version`. Rows that cannot be read or have no text go
     to `<output>.errors.csv`. A run that was cut short goes on where it was when it is called again with the same file,
     model, policy and options. Files of more than a window are shared among `processes`. Progress is drawn on `console`
     where one is given. Raises InvalidInput where source and output do not fit, UnreadableFile where the source cannot
@@ -98,30 +105,33 @@ def predict_file(  # noqa: PLR0913  a keyword a column
     named = {field: column for field, column in columns.items() if column is not None}
     data.require(named.values())
     errors = output.with_name(f"{output.name}.errors.csv")
-    form = Format(output.suffix, data.columns, predictor.taxonomy)
+    versions = versions_of(predictor, model or f"{predictor.bundle.manifest.name} {predictor.bundle.digest[:12]}")
+    form = Format(output.suffix, data.columns, predictor.taxonomy, versions)
     _check(source, output, errors)
     if not _writable("".join(data.columns)):
         raise InvalidInput(f"{source} names a column with characters that are not Unicode; rename it")
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(output, errors, _run(predictor, source, named)))
+        journal = stack.enter_context(Journal(output, errors, _run(predictor, source, named, versions)))
         mark = journal.mark
+        dropped: dict[str, None] = {}
         if not mark.whole:
             if not mark.output + mark.errors:
                 journal.commit(form.head(), BOM + csv_lines([["row", "reason"]]), predicted=0, failed=0)
             progress = stack.enter_context(_progress(console))
             total = None if console is None else sum(1 for _ in data)
             task = progress.add_task(source.name, total=total, completed=mark.rows)
-            windows = _windows(islice(data, mark.rows, None))
-            first = next(windows, [])
-            many = processes > 1 and len(first) == ROWS
+            rows = data if output.suffix == ".jsonl" else _named(data, dropped)
+            windows = _windows(islice(rows, mark.rows, None))
+            ahead = list(islice(windows, 2))
+            many = processes > 1 and len(ahead) == 2
             workers = Processes(predictor, form.answer, processes) if many else Here(predictor, form.answer)
             stack.callback(workers.close)
-            for window in _answered(chain([first], windows), workers, named):
+            for window in _answered(chain(ahead, windows), workers, named):
                 _write(journal, form, window)
                 progress.advance(task, len(window))
         journal.finish(form.finish)
         failed = journal.mark.failed
-        return Counts(journal.mark.predicted, failed, errors if failed else None, mark.rows)
+        return Counts(journal.mark.predicted, failed, errors if failed else None, mark.rows, tuple(dropped))
 
 
 def _check(source: Path, output: Path, errors: Path) -> None:
@@ -132,13 +142,22 @@ def _check(source: Path, output: Path, errors: Path) -> None:
         raise InvalidInput(f"cannot write {output}: its folder must exist, and it must be a file")
 
 
-def _run(predictor: Predictor, source: Path, named: Mapping[str, str]) -> dict[str, str]:
+def _named(data: DataFile, dropped: dict[str, None]) -> Iterator[Row | BadRow]:
+    """The rows of a file; names that are not among its columns are put into `dropped`, as many as are told."""
+    columns = set(data.columns)
+    for row in data:
+        if isinstance(row, Row) and len(dropped) < DROPPED:
+            dropped.update(dict.fromkeys(name for name in row.values if name not in columns))
+        yield row
+
+
+def _run(predictor: Predictor, source: Path, named: Mapping[str, str], versions: Mapping[str, str]) -> dict[str, str]:
     """What the answers depend on: an unfinished run goes on only where none of it has changed."""
     with source.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "input file": content,
-        "model": hashlib.sha256(predictor.bundle.manifest.model_dump_json().encode()).hexdigest(),
+        "model": f"{versions['model_version']} {predictor.bundle.digest}",
         "policy": predictor.policy.digest,
         "choice of columns": orjson.dumps(dict(named)).decode(),
         "version of jianwei": version("jianwei"),

@@ -22,7 +22,8 @@ import orjson
 
 from complaints.errors import UnwritableFile
 
-FORMAT = 1
+# Changes whenever the same run would write other bytes, or the same file be read as other rows.
+FORMAT = 2
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -132,7 +133,7 @@ class Journal:
             kept += len(line)
         first = {"format": FORMAT, "run": self._run}
         if len(lines) > 1 and lines[0] != first:
-            self._refuse(lines[0].get("run", {}))
+            self._refuse(lines[0].get("run", {}) if lines[0].get("format") == FORMAT else self._run)
         if lines[:1] != [first]:  # nothing was done yet, whatever it was to be of
             lines, kept = [], 0
         self._file.truncate(kept)

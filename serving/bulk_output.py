@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import orjson
 
 from complaints.errors import InvalidInput
 from complaints.files import Row
+from complaints.predictor import Predictor
 from complaints.records import Prediction
 from complaints.taxonomy import Taxonomy
 
@@ -30,12 +32,16 @@ Answer = Callable[[Prediction], bytes]
 class Format:
     """One output's columns and bytes; `answer` is what a worker makes of a prediction."""
 
-    def __init__(self, suffix: str, columns: Sequence[str], taxonomy: Taxonomy) -> None:
-        """`columns` are those of the input. Raises InvalidInput where `suffix` cannot be written here."""
+    def __init__(self, suffix: str, columns: Sequence[str], taxonomy: Taxonomy, versions: Mapping[str, str]) -> None:
+        """`columns` are those of the input; `versions` stand in every row, by name.
+
+        Raises InvalidInput where `suffix` cannot be written here.
+        """
         if suffix not in SUFFIXES:
             raise InvalidInput(f"cannot write {suffix or 'a file without suffix'}: use {', '.join(SUFFIXES)}")
         self._suffix, self._columns = suffix, list(columns)
-        self._added = added_columns(taxonomy)
+        self._versions = dict(versions)
+        self._added = [*added_columns(taxonomy), *versions]
         self.answer: Answer = whole_answer if suffix == ".jsonl" else table_answer
         if suffix == ".parquet":
             arrow()
@@ -46,20 +52,13 @@ class Format:
 
     def rows(self, rows: Sequence[tuple[Row, bytes]]) -> bytes:
         """Rows of the input with their answers."""
+        if self._suffix == ".jsonl":
+            return b"".join(self._object(row, answer) for row, answer in rows)
+        last = self._versions.values()
+        table = [[*self._cells(row), *orjson.loads(answer), *last] for row, answer in rows]
         if self._suffix == ".csv":
-            return csv_lines([[*self._cells(row), *orjson.loads(answer)] for row, answer in rows])
-        if self._suffix == ".parquet":
-            return b"".join(
-                orjson.dumps([*self._cells(row), *orjson.loads(answer)], option=orjson.OPT_APPEND_NEWLINE)
-                for row, answer in rows
-            )
-        return b"".join(
-            orjson.dumps(
-                {"number": row.number, "row": row.values, "prediction": orjson.Fragment(answer)},
-                option=orjson.OPT_APPEND_NEWLINE,
-            )
-            for row, answer in rows
-        )
+            return csv_lines(table)
+        return b"".join(orjson.dumps(cells, option=orjson.OPT_APPEND_NEWLINE) for cells in table)
 
     def finish(self, part: Path, path: Path) -> None:
         """Make the output at `path` of the bytes at `part`, which is gone afterwards."""
@@ -68,6 +67,15 @@ class Format:
             part.unlink()
         else:
             part.replace(path)
+
+    def _object(self, row: Row, answer: bytes) -> bytes:
+        """A line of JSON; a row that was JSON goes out as it was."""
+        whole = {"row": row.values if row.parsed is None else row.parsed, "prediction": orjson.Fragment(answer)}
+        try:
+            return orjson.dumps({"number": row.number} | whole | self._versions, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError:  # a number of more than 64 bits, or very deep brackets
+            whole["row"] = orjson.Fragment(json.dumps(row.parsed, ensure_ascii=False, separators=(",", ":")))
+            return orjson.dumps({"number": row.number} | whole | self._versions, option=orjson.OPT_APPEND_NEWLINE)
 
     def _cells(self, row: Row) -> list[str | None]:
         return [row.values.get(column) for column in self._columns]
@@ -107,10 +115,19 @@ def _groups(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
+def versions_of(predictor: Predictor, model: str) -> dict[str, str]:
+    """Who answered, beside every answer; `model` says which model and version."""
+    return {
+        "model_version": model,
+        "policy_version": predictor.policy.version,
+        "taxonomy_version": predictor.taxonomy.version,
+    }
+
+
 def added_columns(taxonomy: Taxonomy) -> list[str]:
     """Names of what `table_answer` holds."""
     heads = [f"{head}{suffix}" for head in taxonomy.heads for suffix in ("", "_confidence", "_decision", "_reason")]
-    return [*heads, "risk_level", "severity", "propagation_index", "warnings"]
+    return [*heads, "risk_level", "severity", "propagation_index", "warnings", "respond_by", "resolve_by"]
 
 
 def table_answer(prediction: Prediction) -> bytes:
@@ -120,6 +137,7 @@ def table_answer(prediction: Prediction) -> bytes:
         values += [one.label, one.confidence, one.decision, one.reason]
     risk = prediction.risk
     values += [risk.level, risk.severity, risk.propagation.index, " ".join(prediction.warnings) or None]
+    values += [due.isoformat() if due is not None else None for due in (risk.respond_by, risk.resolve_by)]
     return orjson.dumps(values)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import logging
+import re
+import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import openpyxl
@@ -106,18 +112,30 @@ def test_a_short_utf8_file_cut_in_a_character_loses_its_last_row(write: Write) -
 def test_a_replacement_character_in_valid_utf8_is_no_damage(write: Write) -> None:
     path = write(TABLE + "3,乱\ufffd码\n")
     assert DataFile(path).encoding == "utf-8-sig"
-    assert len(list(DataFile(path))) == 3
+    assert values(path)[2] == {"编号": "3", "内容": "乱\ufffd码"}
+    assert values(write('{"内容": "乱\ufffd码"}\n', "t.jsonl")) == [{"内容": "乱\ufffd码"}]
 
 
-def test_broken_utf16_is_refused_in_words(write: Write) -> None:
-    with pytest.raises(UnreadableFile):
-        list(DataFile(write(TABLE.encode("utf-16") + b"\x00\xd8\x41\x00")))
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_half_a_character_in_utf16_costs_its_row_alone(write: Write, encoding: str, name: str) -> None:
+    head, line = (
+        ("编号,内容\n", "{},快递{}没有动静\n") if name == "t.csv" else ("", '{{"编号": {}, "内容": "快递{}丢了"}}\n')
+    )
+    text = "\ufeff" + head + "".join(line.format(i, "😡" if i == 3001 else "一直") for i in range(1, 5001))
+    emoji = "😡".encode(encoding)
+    rows = list(DataFile(write(text.encode(encoding).replace(emoji, emoji[:2]), name)))
+    assert len(rows) == 5000
+    assert [row for row in rows if isinstance(row, BadRow)] == [BadRow(3001, "bytes that are not UTF-16")]
+    assert isinstance(rows[-1], Row)
+    assert rows[-1].values["编号"] == "5000"
 
 
-def test_broken_utf16_far_into_jsonl_costs_the_rest_but_does_not_raise(write: Write) -> None:
-    good = ('{"内容": "快递一直没有动静"}\n' * 600).encode("utf-16")
-    rows = list(DataFile(write(good + b"\x00\xd8\x41\x00", "t.jsonl")))
-    assert isinstance(rows[-1], BadRow)
+def test_a_broken_byte_in_the_header_keeps_the_rows(write: Write) -> None:
+    text = TABLE + "".join(f"{i},快递一直没有动静\n" for i in range(3, 40))
+    file = DataFile(write(text.encode().replace("内容".encode(), "内容".encode()[:-1], 1)))
+    assert file.columns == ["编号", "内\ufffd"]
+    assert len(list(file)) == 39
 
 
 def test_utf16_cut_in_a_character_ends_in_a_bad_row(write: Write) -> None:
@@ -147,13 +165,77 @@ def test_quoted_newlines_commas_and_quotes(write: Write) -> None:
     ]
 
 
-@pytest.mark.parametrize("open_row", ['3,"屏幕坏了', '3,"屏幕坏了\n4,没人管\n5,还是没人管\n'])
-def test_a_quote_that_is_never_closed_is_a_bad_row_and_not_a_long_text(write: Write, open_row: str) -> None:
+@pytest.mark.parametrize(
+    ("open_row", "after"),
+    [('3,"屏幕坏了', []), ('3,"屏幕坏了\n4,没人管\n5,还是没人管\n', [("4", "没人管"), ("5", "还是没人管")])],
+)
+def test_a_quote_that_is_never_closed_is_a_bad_row_and_not_a_long_text(
+    write: Write, open_row: str, after: list[tuple[str, str]]
+) -> None:
     rows = list(DataFile(write(TABLE + open_row)))
     assert [row.values for row in rows[:2] if isinstance(row, Row)] == ROWS
     assert isinstance(rows[2], BadRow)
-    assert (len(rows), rows[2].number) == (3, 3)
+    assert rows[2].number == 3
     assert "never closed" in rows[2].reason
+    assert rows[3:] == [Row(int(number), {"编号": number, "内容": text}) for number, text in after]
+
+
+def test_an_open_quote_that_a_quote_far_below_closes_costs_its_row_alone(write: Write) -> None:
+    lines = [f"{i},快递{i}没有动静" for i in range(1, 1001)]
+    lines[2], lines[10], lines[899] = '3,"快递丢了', '11,"坏了，\n还是，""坏""的"', '900,屏幕19"'
+    rows = list(DataFile(write("编号,内容\n" + "\n".join(lines) + "\n")))
+    assert [row for row in rows if isinstance(row, BadRow)] == [
+        BadRow(3, "a quote is opened here and not closed: the lines after it are read as rows of their own")
+    ]
+    assert [row.number for row in rows] == list(range(1, 1001))
+    assert rows[10] == Row(11, {"编号": "11", "内容": '坏了，\n还是，"坏"的'})
+    assert rows[899] == Row(900, {"编号": "900", "内容": '屏幕19"'})
+
+
+def test_an_open_quote_that_the_next_rows_quote_closes_costs_its_row_alone(write: Write) -> None:
+    rows = list(DataFile(write('编号,内容\n1,"快递丢了\n2,"屏幕坏了"\n3,"没人管, 没人理"\n')))
+    assert [type(row) for row in rows] == [BadRow, Row, Row]
+    assert rows[2] == Row(3, {"编号": "3", "内容": "没人管, 没人理"})
+
+
+def test_a_cell_of_many_lines_is_no_open_quote(write: Write) -> None:
+    said = "\n".join(f"第{i}次，客服说“等”" + ", 再等, 还等" * (i % 3) for i in range(400))
+    sloppy = '"他说\n很"好"了'  # no writer's, but people's
+    path = write(f'编号,内容\n1,"{said}"\n2,{sloppy}\n3,好\n')
+    assert [row["内容"] for row in values(path)] == [said, '他说\n很好"了', "好"]
+
+
+def test_whatever_a_writer_of_csv_writes_is_read(write: Write) -> None:
+    texts = ['"', '""', 'a"\n"b', "甲,乙\n丙,丁", '"甲",乙\r\n"丙",丁', "\n".join(["说,话"] * 40), '1,"好"\n2,"坏"']
+    written = StringIO()
+    csv.writer(written).writerows([["编号", "内容"], *([i, text] for i, text in enumerate(texts))])
+    assert [row["内容"] for row in values(write(written.getvalue()))] == texts
+
+
+def test_an_open_quote_in_one_column_costs_its_row_alone(write: Write) -> None:
+    rows = list(DataFile(write('内容\n快递丢了\n"屏幕坏了\n' + "没人管\n" * 3)))
+    assert [type(row) for row in rows] == [Row, BadRow, Row, Row, Row]
+
+
+def test_an_open_quote_in_a_long_file_takes_no_memory(write: Write) -> None:
+    path = write('编号,内容\n1,"快递丢了\n' + "2,屏幕坏了没人管，客服让我一直等\n" * 50_000)
+    file = DataFile(path)
+    tracemalloc.start()
+    bad = sum(isinstance(row, BadRow) for row in file)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert bad == 1
+    assert most < 1_000_000  # the file has two and a half million bytes
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gbk"])
+@pytest.mark.parametrize(("said", "delimiter"), [("sep=;", ";"), ("SEP=,", ","), ("sep=\t", "\t"), ("sep=^", "^")])
+def test_excels_line_that_names_the_delimiter_is_no_header(
+    write: Write, encoding: str, said: str, delimiter: str
+) -> None:
+    path = write(f"{said}\r\n" + TABLE.replace(",", delimiter), encoding=encoding)
+    assert DataFile(path).columns == ["编号", "内容"]
+    assert values(path) == ROWS
 
 
 @pytest.mark.parametrize("last", ['3,屏幕19"\n', '3,屏幕19"', '3,"屏幕\n坏了"', '3,"屏幕坏了"\n'])
@@ -290,6 +372,24 @@ def test_not_a_number_is_an_empty_cell(write: Write) -> None:
     assert values(write('{"a": NaN, "b": "x"}\n', "t.jsonl")) == [{"a": None, "b": "x"}]
 
 
+def test_json_rows_keep_what_they_were(write: Write) -> None:
+    row = {
+        "内容": "甲",
+        "空": "",
+        "真": True,
+        "数": 3.0,
+        "列": ["a", {"b": None}],
+        "长": 123456789012345678901234567890,
+    }
+    [read] = list(DataFile(write(json.dumps(row) + "\n", "t.jsonl")))
+    assert isinstance(read, Row)
+    assert read.parsed == row
+    [read] = list(DataFile(write('{"a": NaN, "b": -Infinity}\n', "t.jsonl")))
+    assert read == Row(1, {"a": None, "b": "-Infinity"})
+    assert isinstance(read, Row)
+    assert read.parsed == {"a": None, "b": "-Infinity"}
+
+
 # ---- Excel
 
 
@@ -342,6 +442,67 @@ def test_excel_dates_are_text(tmp_path: Path) -> None:
     assert values(path) == [{"时间": "2026-03-15 10:30:00"}]
 
 
+def test_excel_with_several_sheets_says_which_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    book = openpyxl.Workbook()
+    book.worksheets[0].title = "三月"
+    book.worksheets[0].append(["内容"])
+    book.create_sheet("四月").append(["另一页"])
+    book.save(tmp_path / "t.xlsx")
+    with caplog.at_level(logging.WARNING):
+        file = DataFile(tmp_path / "t.xlsx")
+        assert (file.columns, list(file)) == (["内容"], [])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 't.xlsx'} has 2 sheets: only the first, '三月', is read"
+    ]
+    caplog.clear()
+    DataFile(workbook(tmp_path / "u.xlsx", [["内容"]]))
+    assert not caplog.records
+
+
+def test_excel_formulas_that_were_never_computed(tmp_path: Path) -> None:
+    rows: list[list[object]] = [
+        ["内容", "备注"],
+        ["甲", "=1+1"],
+        ["=A2", None],
+        ["=A2", "乙"],
+        [None, "丙"],
+        ["=A9", None],
+    ]
+    file = DataFile(workbook(tmp_path / "t.xlsx", rows))
+    assert next(row.values for row in file if isinstance(row, Row)) == {"内容": "甲", "备注": None}
+    file.require(["内容"])
+    reason = "'内容': a formula without a value; open the file in Excel and save it"
+    assert list(file) == [
+        Row(1, {"内容": "甲", "备注": None}),
+        BadRow(2, reason),
+        BadRow(3, reason),
+        Row(4, {"内容": None, "备注": "丙"}),
+        BadRow(5, reason),
+    ]
+
+
+def test_excel_formulas_with_values_are_read(tmp_path: Path) -> None:
+    whole = workbook(tmp_path / "whole.xlsx", [["内容", "标题"], ["甲乙丙", 1], ["丁", "=A1"], ["=A2", "=A3"]])
+    path = tmp_path / "t.xlsx"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            sheet = old.read(name)
+            for cell, kind, value in (("B3", "str", ""), ("A4", "str", "甲"), ("B4", "n", "7")):
+                sheet = re.sub(
+                    rf'<c r="{cell}"[^>]*>(<f>[^<]*</f>)<v */>'.encode(),
+                    rf'<c r="{cell}" t="{kind}">\1<v>{value}</v>'.encode(),
+                    sheet,
+                )
+            new.writestr(name, sheet)
+    file = DataFile(path)
+    file.require(["内容", "标题"])
+    assert [row.values for row in file if isinstance(row, Row)] == [
+        {"内容": "甲乙丙", "标题": "1"},
+        {"内容": "丁", "标题": None},
+        {"内容": "甲", "标题": "7"},
+    ]
+
+
 def test_excel_without_a_header_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match="no header"):
         DataFile(workbook(tmp_path / "t.xlsx", []))
@@ -369,6 +530,52 @@ def test_parquet(tmp_path: Path) -> None:
     assert list(file) == [
         Row(1, {"编号": "1", "内容": "快递丢了", "金额": "19.5"}),
         Row(2, {"编号": "2", "内容": None, "金额": "3"}),
+    ]
+
+
+def test_parquet_with_bytes(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = ["快递丢了".encode(), None, "屏幕".encode()[:-1], b""]
+    table = pyarrow.table(
+        {"内容": pyarrow.array(texts, pyarrow.binary()), "列": [[b"a"], [b"b"], [], [b"\xe5\xbf\xab"]]}
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    assert list(DataFile(tmp_path / "t.parquet")) == [
+        Row(1, {"内容": "快递丢了", "列": '["a"]'}),
+        Row(2, {"内容": None, "列": '["b"]'}),
+        BadRow(3, "bytes that are not UTF-8"),
+        Row(4, {"内容": None, "列": '["快"]'}),
+    ]
+
+
+NANOSECONDS = """
+import sys
+class NoPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            raise ImportError(name)
+sys.meta_path.insert(0, NoPandas())
+from complaints.files import DataFile
+for row in DataFile(sys.argv[1]):
+    print(*row.values.values(), sep="|")
+"""
+
+
+def test_parquet_with_nanoseconds_and_without_pandas(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    moment = 1_773_570_600_123_456_789
+    kinds = [pyarrow.timestamp("ns"), pyarrow.timestamp("ns", "Asia/Shanghai"), pyarrow.timestamp("s")]
+    columns = {str(kind): pyarrow.array([moment if "ns" in str(kind) else 0, None], kind) for kind in kinds}
+    columns["take"] = pyarrow.array([1_000_000_001, None], pyarrow.duration("ns"))
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", NANOSECONDS, tmp_path / "t.parquet"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "2026-03-15 10:30:00.123456|2026-03-15 18:30:00.123456+08:00|1970-01-01 00:00:00|0:00:01",
+        "None|None|None|None",
     ]
 
 

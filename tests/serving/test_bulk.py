@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from rich.console import Console
 
 from complaints.bundle import Bundle
 from complaints.errors import InvalidInput, UnreadableFile, UnwritableFile
-from complaints.files import DataFile, Row
+from complaints.files import HEADER_ROWS, DataFile, Row
 from complaints.policy import Policy
 from complaints.predictor import Predictor
 from complaints.records import Complaint, Prediction
-from serving import bulk, bulk_journal
+from serving import bulk, bulk_journal, bulk_workers
 from serving.bulk import predict_file
 from serving.bulk_journal import Journal
 from serving.champion import Snapshot
@@ -90,6 +91,7 @@ def test_jsonl_and_parquet_agree_with_csv(predictor: Predictor, source: Path) ->
     lines = [json.loads(line) for line in outputs[".jsonl"].read_text(encoding="utf-8").splitlines()]
     assert [line["row"]["id"] for line in lines] == [row["id"] for row in table]
     assert [line["number"] for line in lines] == [1, 2, 6]
+    assert [line["row"]["内容"] for line in lines] == [row["内容"] for row in table]
     assert (
         Prediction.model_validate_json(json.dumps(lines[0]["prediction"])).heads["category"].label
         == table[0]["category"]
@@ -115,6 +117,56 @@ def test_dates_that_cannot_be_counted_from(predictor: Predictor, tmp_path: Path)
     assert (counts.predicted, counts.failed) == (2, 3)
     first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert first["prediction"]["risk"]["respond_by"].startswith("2026-03-01T")
+    for suffix in (".csv", ".parquet"):
+        predict_file(predictor, source, tmp_path / f"out{suffix}", created_at="at")
+        dated, undated = (row.values for row in DataFile(tmp_path / f"out{suffix}") if isinstance(row, Row))
+        for due in ("respond_by", "resolve_by"):
+            assert dated[due] is not None
+            assert datetime.fromisoformat(dated[due]) == datetime.fromisoformat(first["prediction"]["risk"][due])
+            assert undated[due] is None
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_every_row_names_who_answered(predictor: Predictor, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in.csv").write_text("text,model_version\n坏了,x\n不制冷,y\n", encoding="utf-8")
+    said = {"model_version": f"consumer {predictor.bundle.digest[:12]}", "policy_version": predictor.policy.version}
+    said["taxonomy_version"] = predictor.taxonomy.version
+    for given in (None, "consumer 17 0123456789ab"):
+        predict_file(predictor, tmp_path / "in.csv", tmp_path / f"out{suffix}", model=given)
+        rows = [row.values for row in DataFile(tmp_path / f"out{suffix}") if isinstance(row, Row)]
+        assert len(rows) == 2
+        for row in rows:
+            assert said.items() <= row.items()
+        assert suffix == ".jsonl" or [row["model_version_input"] for row in rows] == ["x", "y"]
+        said["model_version"] = "consumer 17 0123456789ab"
+
+
+def test_json_goes_out_as_it_came(predictor: Predictor, tmp_path: Path) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    came = [
+        {"text": "空调坏了", "vip": True, "empty": "", "tags": ["a", 1.5, None], "n": 3.0, "who": {"id": 7}},
+        {"text": "空调坏了", "id": 123456789012345678901234567890, "late": None},
+        {"text": "空调坏了", "deep": deep},
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in came), encoding="utf-8")
+    predict_file(predictor, source, tmp_path / "out.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["row"] for line in lines] == came
+    assert [line["number"] for line in lines] == [1, 2, 3]
+    assert all(line["prediction"]["heads"] for line in lines)
+
+
+def test_columns_that_the_output_has_no_place_for_are_told(predictor: Predictor, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text":"坏了"}\n' * HEADER_ROWS + '{"text":"坏了","late":1}\n' * 2, encoding="utf-8")
+    for suffix in (".csv", ".parquet"):
+        assert predict_file(predictor, source, tmp_path / f"out{suffix}").dropped == ("late",)
+    assert predict_file(predictor, source, tmp_path / "out.jsonl").dropped == ()
+    with (tmp_path / "out.jsonl").open(encoding="utf-8") as lines:
+        assert json.loads(list(lines)[-1])["row"] == {"text": "坏了", "late": 1}
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(predictor: Predictor, source: Path) -> None:
@@ -202,6 +254,30 @@ def test_processes_answer_as_one_does(predictor: Predictor, rows: Path, monkeypa
     one = predict_file(predictor, rows, alone)
     assert predict_file(predictor, rows, shared, processes=2).predicted == one.predicted
     assert shared.read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.parametrize(("rows_of", "characters", "shared"), [(2048, 20, 1), (4, 4_000_000, 0), (3, 4_000_000, 1)])
+def test_whatever_ends_the_first_window_the_rest_is_shared(
+    predictor: Predictor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_of: int,
+    characters: int,
+    shared: int,
+) -> None:
+    started = []
+
+    class Noted(bulk_workers.Processes):
+        def __init__(self, *args: Any) -> None:
+            started.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(bulk, "Processes", Noted)
+    monkeypatch.setattr(bulk, "ROWS", rows_of)
+    monkeypatch.setattr(bulk, "CHARACTERS", characters)
+    (tmp_path / "in.csv").write_text("text\n" + "空调坏了，客服态度差\n" * 4, encoding="utf-8")
+    done = predict_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv", processes=2)
+    assert (len(started), done.predicted) == (shared, 4)
 
 
 @pytest.fixture
@@ -329,6 +405,14 @@ def test_going_on_with_something_else_is_refused(
     other.policy._text = None
     with pytest.raises(UnwritableFile, match="another policy"):
         predict_file(other, rows, output)
+    with pytest.raises(UnwritableFile, match="another model"):
+        predict_file(predictor, rows, output, model="consumer 17 0123456789ab")
+    journal = rows.with_name(".out.csv.journal")
+    begun = journal.read_bytes()
+    journal.write_bytes(begun.replace(b'"format":2', b'"format":1', 1))
+    with pytest.raises(UnwritableFile, match="another format"):
+        predict_file(predictor, rows, output)
+    journal.write_bytes(begun)
     assert predict_file(predictor, rows, output).resumed == 32  # the head of the table was the first
 
 
