@@ -75,6 +75,7 @@ def probabilities(logits: npt.NDArray[np.float32], learned: HeadCalibration) -> 
 
     The temperature suits all labels together; how often the likeliest one is right is set right by a line on its
     log-odds (Platt 1999, Probabilistic outputs for support vector machines), and the others share the rest as before.
+    It stays the likeliest: where the line would have another one level with it, it keeps ahead by the last digit shown.
     """
     p = softmax(logits, learned.temperature)
     if (learned.slope, learned.offset) == (1.0, 0.0):
@@ -86,6 +87,16 @@ def probabilities(logits: npt.NDArray[np.float32], learned: HeadCalibration) -> 
     trusted[top > 1 - _CERTAIN] = 1.0
     p *= ((1 - trusted) / np.maximum(1 - top, _CERTAIN))[:, None]
     p[rows, best] = trusted
+    rest = p.copy()
+    rest[rows, best] = 0.0
+    level = np.flatnonzero(rest.max(axis=1) >= trusted)
+    if len(level):  # two labels hold nearly all there is
+        p[level] = softmax(logits[level], learned.temperature)
+        top, best = top[level], best[level]
+        second = np.partition(p[level], -2, axis=1)[:, -2]
+        kept = np.minimum(top, second / (1 - top + second) + 10**-DECIMALS)
+        p[level] *= ((1 - kept) / (1 - top))[:, None]
+        p[level, best] = kept
     return p
 
 

@@ -11,6 +11,9 @@ import typer
 
 from complaints.errors import InvalidInput
 
+# Characters of an id or name in a taxonomy (complaints/taxonomy.py).
+LONGEST = 120
+
 app = typer.Typer(help="Label sets: draft one from your data, show one.", no_args_is_help=True)
 
 
@@ -48,12 +51,19 @@ def draft(
             raise InvalidInput(
                 f"column {columns[one]!r} holds {len(found)} different labels; a head needs at least two"
             )
+        if long := [value for value in found if len(value) > LONGEST]:
+            raise InvalidInput(
+                f"column {columns[one]!r} holds a label of {len(long[0])} characters, {long[0][:20]!r}…, and {LONGEST} "
+                "are the most: is it the column of the labels? Name another in --head, or shorten the label in the file"
+            )
         labels = tuple(Label(id=value, name=value) for value, _ in found.most_common())
         heads[one] = Head(name=columns[one], kind="flat", labels=labels)
     stem = (
         "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in file.stem).strip("-_") or "taxonomy"
     )
-    drafted = Taxonomy(name=name or stem, title=file.stem, version="1.0.0", heads=heads)
+    if name is not None and not 0 < len(name.strip()) <= LONGEST:
+        raise InvalidInput(f"--name has {len(name.strip())} characters: say 1 to {LONGEST}")
+    drafted = Taxonomy(name=name or stem[:LONGEST], title=file.stem[:LONGEST], version="1.0.0", heads=heads)
     if output is None:
         sys.stdout.write(drafted.dump())
         return

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from complaints.errors import InvalidInput
+from complaints.errors import BundleError, InvalidInput
 from jianwei.work_commands import DATASETS, Datasets, Heads, comparison, prepare, source_of
 
 if TYPE_CHECKING:
+    from complaints.predictor import Predictor
     from complaints.taxonomy import Taxonomy
     from serving.settings import Settings
     from training.recipe import Recipe
@@ -64,11 +65,7 @@ def train(
     """
     _all_are_read(context, recipe, warm_start)
     prepare()
-    from complaints.bundle import Bundle
-    from complaints.predictor import Predictor
-    from complaints.risk import Policy
     from jianwei.default_model import packaged_base
-    from serving.champion import fetch
     from serving.settings import load_settings
     from training.registry import Registry
     from training.train import Retraining
@@ -92,10 +89,7 @@ def train(
         plan = _Plan(_based(chosen, base), found, Path())
     chosen = plan.recipe
     champion = registry.champion(chosen.name)
-    rival = None
-    if champion is not None:
-        path, _ = fetch(settings.tracking_uri, chosen.name, champion, settings.models)
-        rival = Predictor(Bundle.open(path), Policy.load(), threads=os.cpu_count() or 1)
+    rival = None if champion is None else _rival(settings, chosen.name, champion)
     trained = run(
         chosen,
         plan.taxonomy,
@@ -113,6 +107,26 @@ def train(
     typer.echo(_said(trained, chosen.name, None if crowned else champion))
     if promote and not crowned:
         raise typer.Exit(1)
+
+
+def _rival(settings: Settings, name: str, version: str) -> Predictor | None:
+    """The champion, to be measured against; None, with a warning, where its bundle does not open any more."""
+    from complaints.bundle import Bundle
+    from complaints.predictor import Predictor
+    from complaints.risk import Policy
+    from serving.champion import fetch
+
+    try:
+        path, _ = fetch(settings.tracking_uri, name, version, settings.models)
+        return Predictor(Bundle.open(path), Policy.load(), threads=os.cpu_count() or 1)
+    except BundleError as error:
+        logging.getLogger("jianwei").warning(
+            "champion %s version %s cannot be opened, so the new version is not compared with it: %s",
+            name,
+            version,
+            error,
+        )
+        return None
 
 
 def _all_are_read(context: typer.Context, recipe: Path | None, warm_start: str | None) -> None:
@@ -192,7 +206,11 @@ def _based(recipe: Recipe, base: str | None) -> Recipe:
 
 def _said(trained: Trained, name: str, champion: str | None) -> str:
     """What a run ends with; `champion` where another version is still that."""
+    from training.card import NO_TEST
+
     lines = [comparison(trained.report, trained.baseline, trained.champion)]
+    if not any(key.startswith("test/") for key in trained.bundle.manifest.metrics):
+        lines = [NO_TEST, "", *lines]
     if trained.verdict is not None:
         lines += ["", f"gate: {'passed' if trained.verdict.passed else 'refused'}"]
         lines += [f"  {reason}" for reason in trained.verdict.reasons]
@@ -205,6 +223,8 @@ def _said(trained: Trained, name: str, champion: str | None) -> str:
 def _recipe_for(
     data: Path | None, taxonomy: str | None, heads: list[str] | None, text: str, title: str | None, name: str | None
 ) -> tuple[Recipe, Any]:
+    from pydantic import ValidationError
+
     from complaints.taxonomy import Taxonomy
     from training.recipe import Recipe
 
@@ -219,5 +239,18 @@ def _recipe_for(
             raise InvalidInput(f"taxonomy {found.name} has heads {', '.join(found.heads)}, none of them in --head")
         logging.getLogger("jianwei").warning("no --head for %s: left out of the model", ", ".join(missing))
         former = {head: labels for head, labels in found.former.items() if head in kept}
-        found = found.model_copy(update={"heads": kept, "responsibility": None, "former": former})
-    return Recipe(name=name or found.name, taxonomy=taxonomy, sources=(source,)), found
+        table = found.responsibility
+        if table is not None and not {table.given, table.head} <= kept.keys():
+            logging.getLogger("jianwei").warning(
+                "the responsibility table needs heads %s and %s: left out of the model", table.given, table.head
+            )
+            table = None
+        found = found.model_copy(update={"heads": kept, "responsibility": table, "former": former})
+    named = name or found.name
+    try:
+        return Recipe(name=named, taxonomy=taxonomy, sources=(source,)), found
+    except ValidationError:
+        raise InvalidInput(
+            f"{named!r} cannot name a model: say --name with up to 64 Latin letters, digits, - and _, for instance "
+            "--name complaints"
+        ) from None

@@ -69,7 +69,7 @@ def draft(
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
         if shown := [example for example in parts.train if example.show]:
             vectors = encoder.encode([read_text(example) for example in shown]).vectors
-            write_examples(folder, [(example.complaint.text, example.labels) for example in shown], vectors)
+            write_examples(folder, [(text.mask(one.complaint.text), one.labels) for one in shown], vectors)
         encoder.close()
 
     read = parts.train if crossed is None else [*parts.train, *parts.calibration, *named(taxonomy)]

@@ -122,7 +122,8 @@ def mix(settled: Sequence[Settled], counts: Counter[str], parts: Parts, settings
     A text that is nearly (`near`, Jaccard of 3-grams) one of calibration or test is left out. Audit texts only measure,
     and so do the newest, a share of the others cut by the time of their first word, near-duplicates together on the
     older side. As a file of corrections only grows, what is newest today was never trained on by the champions before.
-    A training row of the very same text takes the labels that people gave.
+    A training row like a text that measures is dropped; one of the very same text as a corrected one takes the labels
+    that people gave.
     """
     mixed = Mixed(parts, counts=Counter(counts))
     protected = [*parts.calibration, *parts.test]
@@ -147,13 +148,19 @@ def mix(settled: Sequence[Settled], counts: Counter[str], parts: Parts, settings
     mixed.counts["texts trained on"] = len(mixed.corrected)
     mixed.counts["texts held out, newest"] = len(mixed.newest)
     mixed.counts["texts held out, audit"] = len(mixed.audit)
+    measuring = [_text(one) for one in (*mixed.audit, *mixed.newest)]
+    groups = near_duplicate_groups([*measuring, *texts], near) if measuring else []
+    out = set(groups[: len(measuring)])
+    learned = [i for i in range(len(texts)) if not measuring or groups[len(measuring) + i] not in out]
+    mixed.counts["training rows like an audit or newest text, dropped"] = len(texts) - len(learned)
     said = {_text(one): one.labels for one in mixed.corrected}
+    before = [parts.train[i] for i in learned]
     kept = [
-        replace(one, labels={h: v for h, v in one.labels.items() if h not in said.get(text, {})})
-        for text, one in zip(texts, parts.train, strict=True)
+        replace(one, labels={h: v for h, v in one.labels.items() if h not in said.get(texts[i], {})})
+        for i, one in zip(learned, before, strict=True)
     ]
     mixed.counts["labels of training rows overruled"] = sum(
-        len(before.labels) - len(after.labels) for before, after in zip(parts.train, kept, strict=True)
+        len(one.labels) - len(after.labels) for one, after in zip(before, kept, strict=True)
     )
     train = [*(one for one in kept if one.labels), *mixed.corrected]
     mixed.parts = replace(parts, train=train)

@@ -46,7 +46,15 @@ class Crossed:
     def without(self, others: Sequence[Example]) -> Crossed:
         """The same without some of the examples, known by their texts."""
         out = {text_of(one) for one in others}
-        kept = [i for i, one in enumerate(self.examples) if text_of(one) not in out]
+        return self._only([i for i, one in enumerate(self.examples) if text_of(one) not in out])
+
+    def apart(self, near: float) -> Crossed:
+        """The same with one row of each group of near-duplicates, for what is promised counts rows as independent."""
+        groups = near_duplicate_groups([text_of(one) for one in self.examples], near)
+        first = {group: i for i, group in reversed(list(enumerate(groups)))}
+        return self._only(sorted(first.values()))
+
+    def _only(self, kept: list[int]) -> Crossed:
         encoder, ngrams = ({head: said[kept] for head, said in part.items()} for part in (self.encoder, self.ngrams))
         return Crossed([self.examples[i] for i in kept], encoder, ngrams)
 

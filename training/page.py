@@ -12,7 +12,9 @@ import jinja2
 from matplotlib.figure import Figure
 
 from complaints.predictor import Predictor
+from complaints.text import mask
 from training import plots
+from training.card import NO_TEST
 from training.evaluate import HeadResult
 from training.sources import Example
 
@@ -43,7 +45,8 @@ def write_page(
 ) -> str:
     """The page as HTML; `found` is evaluate.report() of `results`, with audit() where it was made.
 
-    `anchors` are the SVM's metrics, where there is one. Texts are shown only of examples that may be (`show`).
+    `anchors` are the SVM's metrics, where there is one. Texts are shown only of examples that may be (`show`), without
+    personal numbers. Where all examples are calibration rows, the page says what their figures are worth.
     """
     heads = {
         name: {
@@ -57,7 +60,7 @@ def write_page(
             "confusions": found["heads"][name]["confusions"],
             "pictures": [
                 _picture(plots.reliability_figure(name, result)),
-                _picture(plots.risk_coverage_figure(name, result)),
+                _picture(plots.risk_coverage_figure(name, result, found["heads"][name]["precision_target"])),
                 _picture(plots.confusion_figure(name, predictor.taxonomy.heads[name], result)),
             ],
             "worst": _worst(result, examples),
@@ -70,6 +73,7 @@ def write_page(
     return template.render(
         manifest=predictor.bundle.manifest,
         digest=predictor.bundle.digest,
+        warning=NO_TEST if {one.split for one in examples} == {"calibration"} else None,
         heads=heads,
         slices={
             part: {name: {label: numbers.get(key) for key, label in MEASURES.items()} for name, numbers in of.items()}
@@ -98,7 +102,7 @@ def _worst(result: HeadResult, examples: Sequence[Example]) -> list[dict[str, An
     ]
     return [
         {
-            "text": examples[result.rows[k]].complaint.text,
+            "text": mask(examples[result.rows[k]].complaint.text),
             "truth": result.truth[k],
             "guess": result.guess[k],
             "confidence": float(result.confidence[k]),

@@ -38,13 +38,16 @@ def reliability_figure(name: str, result: HeadResult) -> Figure:
     return figure
 
 
-def risk_coverage_figure(name: str, result: HeadResult) -> Figure:
-    """Share of wrong answers among the surest, as ever less sure ones are let in; low is good."""
+def risk_coverage_figure(name: str, result: HeadResult, target: float) -> Figure:
+    """Share of wrong answers among the surest, as ever less sure ones are let in; low is good.
+
+    The line is what a precision of `target` allows.
+    """
     coverage, risk = risk_coverage(result.confidence, result.right())
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot(coverage, risk)
-    axes.axhline(0.05, color="grey", linewidth=1, linestyle="--")
+    axes.axhline(1 - target, color="grey", linewidth=1, linestyle="--")
     axes.set(
         xlabel="share answered",
         ylabel="share wrong",

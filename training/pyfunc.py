@@ -16,6 +16,9 @@ from complaints.predictor import Predictor
 from complaints.records import Complaint
 from complaints.risk import Policy
 
+# Characters of a title that are read, as in training (training/sources.py).
+TITLE = 1000
+
 
 class TriageModel(PythonModel):  # type: ignore[misc]
     """A DataFrame with `text` (and `title`) -> a DataFrame of labels, confidences, decisions and risk level."""
@@ -28,7 +31,7 @@ class TriageModel(PythonModel):  # type: ignore[misc]
         """For each head: `HEAD`, `HEAD_confidence`, `HEAD_decision`; and `risk_level`, `propagation_index`."""
         titles = model_input["title"] if "title" in model_input else [None] * len(model_input)
         complaints = [
-            Complaint(text=text or "", title=title or None)
+            Complaint(text=_said(text), title=_said(title)[:TITLE] or None)
             for text, title in zip(model_input["text"], titles, strict=True)
         ]
         rows = []
@@ -38,6 +41,11 @@ class TriageModel(PythonModel):  # type: ignore[misc]
                 row |= {name: head.label, f"{name}_confidence": head.confidence, f"{name}_decision": head.decision}
             rows.append(row | {"risk_level": one.risk.level, "propagation_index": one.risk.propagation.index})
         return pd.DataFrame(rows)
+
+
+def _said(cell: object) -> str:
+    """A cell's text; an empty cell of a table is NaN or None."""
+    return cell if isinstance(cell, str) else ""
 
 
 mlflow.models.set_model(TriageModel())

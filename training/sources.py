@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from complaints.errors import UnknownLabel, UnreadableFile
+from complaints.errors import InvalidInput, UnknownLabel, UnreadableFile
 from complaints.files import BadRow, DataFile, Row
 from complaints.records import Complaint
 from complaints.taxonomy import Head, Taxonomy
@@ -21,6 +21,10 @@ from training.recipe import Recipe, Source, find
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "calibration", "test")
+# Reasons told apart why rows of a file cannot be read.
+KINDS = 5
+# Labels without a row that are named.
+NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,12 @@ class Example:
 
 @dataclass
 class Read:
-    """Examples, and what was left out on the way: reason -> rows."""
+    """Examples, and what was left out on the way: reason -> rows; `columns`, head -> where its labels were read."""
 
     examples: list[Example]
     left_out: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
 
 def leaves(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], npt.NDArray[np.int64]]:
@@ -64,8 +69,8 @@ def sha1(text: str) -> str:
 def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Read:
     """All rows of a recipe's sources; `folders` are searched for its files in turn, optional ones need not be there.
 
-    Raises UnreadableFile for a missing file or column, UnknownLabel (naming file, row and value) for a label
-    that neither the taxonomy nor `rename` knows.
+    Raises UnreadableFile for a missing file or column and for one that cannot be read to its end, UnknownLabel (naming
+    file, row and value) for a label that neither the taxonomy nor `rename` knows.
     """
     read = Read([])
     for source in recipe.sources:
@@ -94,9 +99,12 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
     inside = [source.text, *filter(None, [source.title, source.channel, source.split]), *source.where]
     file.require(inside if annotations is not None else [*inside, *source.heads.values()])
     read.digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    for head, column in source.heads.items():
+        read.columns.setdefault(head, []).append(f"column {column!r} of {source.annotations or path.name}")
+    reasons: set[str] = set()
     for row in file:
         if isinstance(row, BadRow):
-            read.left_out[f"{path.name}: unreadable row"] += 1
+            read.left_out[f"{path.name}: unreadable row ({_reason(row, reasons)})"] += 1
             continue
         values = row.values
         text = values.get(source.text)
@@ -136,6 +144,36 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
         )
 
 
+def _reason(row: BadRow, known: set[str]) -> str:
+    """Why a row cannot be read, the first KINDS of reasons by their words."""
+    if len(known) < KINDS:
+        known.add(row.reason)
+    return row.reason if row.reason in known else "other reasons"
+
+
+def check_heads(read: Read, train: Sequence[Example], taxonomy: Taxonomy) -> None:
+    """Raise InvalidInput for a head whose columns give the training part fewer than two labels to tell apart.
+
+    A head that no source at hand has a column for is only warned of, for a recipe may be silent on it; so are labels
+    without any row.
+    """
+    for name, head in taxonomy.heads.items():
+        if name not in read.columns:
+            log.warning("head %s: no source has labels of it, so that its answers are worth nothing", name)
+            continue
+        seen = {one.labels[name] for one in train if name in one.labels}
+        if len(seen) < 2:
+            raise InvalidInput(
+                f"head {name!r}: {' and '.join(read.columns[name])} gives the training rows "
+                f"{'no label' if not seen else f'the label {min(seen)!r} alone'}, and two are needed to learn from: "
+                f"label more rows, or leave the head out (no --head {name}; of a recipe, its taxonomy and sources)"
+            )
+        known = {one.labels[name] for one in read.examples if name in one.labels}
+        if missing := [label for label in head.ids if not known & {label, head.parent(label)}]:
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            log.warning("head %s: no row is labelled %s%s", name, ", ".join(missing[:NAMED]), more)
+
+
 def _labels(source: Source, taxonomy: Taxonomy, values: dict[str, str | None], where: str) -> Iterator[tuple[str, str]]:
     for head, column in source.heads.items():
         value = values.get(column)
@@ -162,5 +200,10 @@ def _annotations(path: Path, source: Source) -> dict[str, dict[str, str | None]]
     file = DataFile(path)
     file.require(["sha1", "source", *source.heads.values()])
     stem = Path(source.file).stem
-    rows = [row.values for row in file if isinstance(row, Row)]
+    rows = []
+    for row in file:
+        if isinstance(row, Row):
+            rows.append(row.values)
+        else:
+            log.warning("left out %s row %d: %s", path.name, row.number, row.reason)
     return {str(values["sha1"]): values for values in rows if values["source"] == stem}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,16 +14,22 @@ from complaints.text import clean
 from training.recipe import Split
 from training.sources import Example
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The three parts; `moved` counts rows whose own split was overruled because a near-duplicate was elsewhere."""
+    """The three parts, and the rows that are in none.
+
+    `dropped` counts near-duplicates of rows that are fixed as test or calibration, `copies` those within calibration.
+    """
 
     train: list[Example]
     calibration: list[Example]
     test: list[Example]
     groups: int
-    moved: int
+    dropped: int
+    copies: int = 0
 
 
 def shingles(text: str, size: int = 3) -> set[str]:
@@ -85,41 +92,67 @@ def split(examples: Sequence[Example], settings: Split) -> Parts:
     Groups without one are ordered by a hash of their text and the seed, stratum by stratum (source and first
     label), and cut at the shares asked for: adding rows later moves few of the old ones. Of strata too small to give
     each part a group, some give to one part and some to another, so that together they give each its share.
-    A group whose rows disagree goes where its most protected row belongs: test, then calibration, then train.
+    A group whose rows disagree goes where its most protected row belongs: test, then calibration, then train. Its other
+    rows are dropped then, for a test or calibration part that is fixed must not grow by what is like it.
+    Calibration keeps a row a group: what is promised counts rows as independent. Where every row has a split of its own
+    and none is calibration, its share is taken out of train. Raises InvalidInput where rows are too few to divide.
     """
     texts = [text_of(one) for one in examples]
     groups: dict[int, list[int]] = defaultdict(list)
     for i, group in enumerate(near_duplicate_groups(texts, settings.near_duplicate)):
         groups[group].append(i)
-    where: dict[int, str] = {}
-    strata: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
+    fixed: dict[int, str] = {}
     for group, rows in groups.items():
-        own = {examples[i].split for i in rows} - {None}
-        fixed = next((part for part in ("test", "calibration", "train") if part in own), None)
-        if fixed is not None:
-            where[group] = fixed
-            continue
-        first = examples[rows[0]]
-        stratum = (first.source, *next(iter(first.labels.items())))
-        key = hashlib.sha256(f"{settings.seed}\n{min(texts[i] for i in rows)}".encode()).hexdigest()
-        strata[stratum].append((key, group))
-    starts = _starts({stratum: len(members) for stratum, members in strata.items()}, settings)
-    for stratum, members in strata.items():
-        members.sort()
-        for (_, group), part in zip(members, _cut(len(members), starts.get(stratum, 0.5), settings), strict=True):
-            where[group] = part
+        own = {examples[i].split for i in rows}
+        if (part := next((part for part in ("test", "calibration", "train") if part in own), None)) is not None:
+            fixed[group] = part
+    free = {group: rows for group, rows in groups.items() if group not in fixed}
+    where = fixed | _divided(examples, texts, free, settings)
+    if "calibration" not in where.values():
+        learned = {group: rows for group, rows in groups.items() if fixed.get(group) == "train"}
+        where |= _divided(examples, texts, learned, settings.model_copy(update={"test": 0.0}))
+        if taken := sum(len(groups[group]) for group in learned if where[group] == "calibration"):
+            log.info("no row is of the calibration part: %d rows of the training part become it", taken)
     parts: dict[str, list[Example]] = {"train": [], "calibration": [], "test": []}
-    moved = 0
+    dropped = copies = 0
     for group, rows in groups.items():
-        for i in rows:
-            moved += examples[i].split not in (None, where[group])
-            parts[where[group]].append(replace(examples[i], split=where[group]))
+        part, kept = where[group], rows
+        if fixed.get(group) in ("test", "calibration"):
+            kept = [i for i in rows if examples[i].split == part]
+            dropped += len(rows) - len(kept)
+        if part == "calibration":
+            copies += len(kept) - 1
+            kept = kept[:1]
+        parts[part] += [replace(examples[i], split=part) for i in kept]
     if not parts["train"] or not parts["calibration"]:
         raise InvalidInput(
             f"{len(examples)} rows in {len(groups)} groups of near-duplicates are too few to split: "
             f"train {len(parts['train'])}, calibration {len(parts['calibration'])}; add rows"
         )
-    return Parts(parts["train"], parts["calibration"], parts["test"], len(groups), moved)
+    if dropped:
+        log.info("dropped %d rows, near-duplicates of rows that are fixed as test or calibration", dropped)
+    if copies:
+        log.info("dropped %d rows, near-duplicates of other calibration rows", copies)
+    return Parts(parts["train"], parts["calibration"], parts["test"], len(groups), dropped, copies)
+
+
+def _divided(
+    examples: Sequence[Example], texts: Sequence[str], groups: Mapping[int, Sequence[int]], settings: Split
+) -> dict[int, str]:
+    """The part of each group of rows, by the shares of `settings` and stratum by stratum."""
+    strata: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
+    for group, rows in groups.items():
+        first = examples[rows[0]]
+        stratum = (first.source, *next(iter(first.labels.items())))
+        key = hashlib.sha256(f"{settings.seed}\n{min(texts[i] for i in rows)}".encode()).hexdigest()
+        strata[stratum].append((key, group))
+    where = {}
+    starts = _starts({stratum: len(members) for stratum, members in strata.items()}, settings)
+    for stratum, members in strata.items():
+        members.sort()
+        for (_, group), part in zip(members, _cut(len(members), starts.get(stratum, 0.5), settings), strict=True):
+            where[group] = part
+    return where
 
 
 def _cut(size: int, start: float, settings: Split) -> list[str]:

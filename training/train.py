@@ -25,7 +25,8 @@ import mlflow.data
 import mlflow.pyfunc
 import pandas as pd
 import torch
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types import ColSpec, Schema
 
 import complaints
 from complaints.bundle import Bundle, Length
@@ -52,7 +53,7 @@ from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
 from training.registry import COMPARISON, RECIPE, Registry, gate_tags, loggable
-from training.sources import read_sources, repeated
+from training.sources import check_heads, read_sources, repeated
 from training.splits import Parts, split
 from training.steady import steady
 from training.warm import SHOWN, gentle, hold, inherit, rehearsal
@@ -105,22 +106,14 @@ def train(
     `folders` are searched for data files; `packaged` is the folder of the encoder that comes with jianwei;
     `champion`, where given, is measured on the same rows, and the gate judges the new version by it.
     """
-    read = read_sources(recipe, taxonomy, folders)
-    for reason, rows in read.left_out.items():
-        log.warning("left out %d rows: %s", rows, reason)
-    mixed = Mixed(split(read.examples, recipe.split))
     warm = retraining is not None and retraining.warm
-    if retraining is not None:
-        mixed = _mixed(recipe, taxonomy, mixed.parts, retraining)
-        digest = hashlib.sha256(retraining.corrections.read_bytes()).hexdigest()[:16]
-        read.digests[retraining.corrections.name] = digest
+    mixed, digests = _rows(recipe, taxonomy, folders, retraining)
     parts = mixed.parts
-    log.info("rows: train %d, calibration %d, test %d", len(parts.train), len(parts.calibration), len(parts.test))
     torch.manual_seed(recipe.fit.seed)
     code = code_version()  # now, for the checkout may move on while the run goes
     base = load_base(recipe.base, packaged)
     with mlflow.start_run(experiment_id=registry.experiment(recipe.name), log_system_metrics=True) as run:
-        _log_inputs(recipe, base, mixed, read.digests, code)
+        _log_inputs(recipe, base, mixed, digests, code)
         mlflow.set_tags({"jianwei.folder": str(folders[0].absolute()), "jianwei.warm": str(warm)})
         model = TriageModel(base.encoder, base.hidden, taxonomy, recipe.fit.dropout)
         manifest = new_manifest(recipe, base, taxonomy, run.info.run_id, code)
@@ -158,6 +151,25 @@ def train(
     return Trained(bundle, registered, found, anchors, rival, verdict)
 
 
+def _rows(
+    recipe: Recipe, taxonomy: Taxonomy, folders: list[Path], retraining: Retraining | None
+) -> tuple[Mixed, dict[str, str]]:
+    """The recipe's rows, with the corrections of `retraining`, in parts; and the digests of their files."""
+    read = read_sources(recipe, taxonomy, folders)
+    for reason, rows in read.left_out.items():
+        log.warning("left out %d rows: %s", rows, reason)
+    mixed = Mixed(split(read.examples, recipe.split))
+    if retraining is not None:
+        mixed = _mixed(recipe, taxonomy, mixed.parts, retraining)
+        digest = hashlib.sha256(retraining.corrections.read_bytes()).hexdigest()[:16]
+        read.digests[retraining.corrections.name] = digest
+    parts = mixed.parts
+    if retraining is None or not retraining.warm:  # which goes on from what was learned before
+        check_heads(read, parts.train, taxonomy)
+    log.info("rows: train %d, calibration %d, test %d", len(parts.train), len(parts.calibration), len(parts.test))
+    return mixed, read.digests
+
+
 def _mixed(recipe: Recipe, taxonomy: Taxonomy, parts: Parts, retraining: Retraining) -> Mixed:
     settled, counts = settle(read_corrections(retraining.corrections), taxonomy)
     mixed = mix(settled, counts, parts, recipe.corrections, recipe.split.near_duplicate)
@@ -188,7 +200,7 @@ def _fit_few(
     crossed = cross(model, base, taxonomy, recipe, examples, (length, served))
     if crossed is None:
         return None
-    crossed = crossed.without(mixed.corrected)
+    crossed = crossed.without(mixed.corrected).apart(recipe.split.near_duplicate)
     fit_few(model, base, taxonomy, rows, fit)
     mlflow.log_metric("rows_a_label", rows_a_label(taxonomy, rows))
     return crossed
@@ -262,7 +274,8 @@ def _log_inputs(recipe: Recipe, base: Base, mixed: Mixed, digests: dict[str, str
         settings |= {f"{section}.{key}": value for key, value in getattr(recipe, section).model_dump().items()}
     mlflow.log_params(settings | {loggable(f"sha256.{name}"): digest for name, digest in digests.items()})
     mlflow.log_params({"vocabulary.before": base.vocabulary[0], "vocabulary.after": base.vocabulary[1]})
-    mlflow.log_metrics({"near_duplicate_groups": parts.groups, "rows_moved": parts.moved})
+    mlflow.log_metrics({"near_duplicate_groups": parts.groups})
+    mlflow.log_metrics({"rows_dropped": parts.dropped, "calibration_copies_dropped": parts.copies})
     mlflow.log_dict(recipe.model_dump(mode="json"), RECIPE)
     if mixed.counts:
         mlflow.log_dict(dict(mixed.counts), "corrections.json")
@@ -288,7 +301,7 @@ def _log_results(
 ) -> None:
     mlflow.log_dict(found, "report.json")
     for name, result in results.items():
-        head = taxonomy.heads[name]
+        head, target = taxonomy.heads[name], found["heads"][name]["precision_target"]
         numbers = {k: v for k, v in result.metrics(head).items() if not math.isnan(v)}
         file = loggable(name)
         _log_metrics({f"{part}/{file}/{key}": value for key, value in numbers.items()})
@@ -296,7 +309,7 @@ def _log_results(
         mlflow.log_table(pd.DataFrame(result.classes(head)), f"classes/{file}.json")
         mlflow.log_figure(plots.confusion_figure(name, head, result), f"confusion/{file}.png")
         mlflow.log_figure(plots.reliability_figure(name, result), f"reliability/{file}.png")
-        mlflow.log_figure(plots.risk_coverage_figure(name, result), f"risk_coverage/{file}.png")
+        mlflow.log_figure(plots.risk_coverage_figure(name, result, target), f"risk_coverage/{file}.png")
     if rival is not None:
         mlflow.log_dict(rival, "champion_report.json")
 
@@ -315,7 +328,10 @@ def _log_model(bundle: Bundle) -> str:
         python_model=str(Path(__file__).with_name("pyfunc.py")),
         artifacts={"bundle": str(bundle.path)},
         code_paths=[str(Path(complaints.__file__).parent)],
-        signature=infer_signature(example, pd.DataFrame([row])),
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string", "text"), ColSpec("string", "title", required=False)]),
+            outputs=infer_signature(example, pd.DataFrame([row])).outputs,
+        ),
         input_example=example,
         pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES] + [f"mlflow=={mlflow.__version__}"],
     )

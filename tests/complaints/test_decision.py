@@ -125,6 +125,31 @@ def test_a_line_on_the_log_odds_by_hand() -> None:
     assert below[0, 0] == 0.5
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.4, 0.6],
+        [0.6, 0.4],
+        [0.02, 0.98],
+        [0.49999, 0.50001],
+        [0.3, 0.7 - 1e-9, 1e-9],
+        [0.4, 0.6, 1e-25],
+        [1e-25, 0.1, 0.9],
+    ],
+)
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, -5.0), (0.1, -1.0), (0.4142, -0.7), (3.0, -20.0)])
+def test_no_line_has_another_label_level_with_the_likeliest(row: list[float], slope: float, offset: float) -> None:
+    logits = np.log(np.array([row, row[::-1], np.ones(len(row)) / len(row)], dtype=np.float32))
+    before = softmax(logits, 1.0)
+    p = probabilities(logits, learned({}).model_copy(update={"slope": slope, "offset": offset}))
+    assert np.allclose(p.sum(axis=1), 1)
+    assert p.argmax(axis=1).tolist() == before.argmax(axis=1).tolist()
+    for one in p[:2]:
+        second, first = np.sort(one)[-2:]
+        assert first > second
+    assert (np.argsort(p[:2], axis=1) == np.argsort(before[:2], axis=1)).all()
+
+
 def test_a_parent_has_its_leaves_together(tiny_taxonomy: Taxonomy) -> None:
     above = parent_probabilities(tiny_taxonomy.heads["category"], np.array([[0.1, 0.2, 0.3, 0.4]]))
     assert np.allclose(above, [[0.3, 0.7]])

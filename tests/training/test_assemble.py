@@ -19,6 +19,7 @@ from complaints.predictor import Predictor, read_calibration
 from complaints.records import Complaint
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
+from complaints.text import mask
 from training.assemble import SERVED_TOKENS, draft, finish, new_manifest
 from training.audit import audit
 from training.batches import TAIL_SHARE, encode
@@ -52,6 +53,7 @@ def parts(labelled_rows: list[dict[str, str]]) -> Parts:
         )
         for i, row in enumerate(labelled_rows)
     ]
+    made[0] = replace(made[0], complaint=Complaint(text=f"{made[0].complaint.text}，回电13812345678"))
     return Parts(made[:100], made[100:150], made[150:], 180, 0)
 
 
@@ -86,12 +88,14 @@ def test_it_is_calibrated_on_what_its_graph_answers(drafted: Bundle, parts: Part
 def test_only_training_texts_that_may_be_shown_travel(drafted: Bundle, parts: Parts) -> None:
     lines = [json.loads(line) for line in (drafted.path / TEXTS).read_text(encoding="utf-8").splitlines()]
     assert [(row["text"], row["labels"]) for row in lines] == [
-        (one.complaint.text, one.labels) for one in parts.train if one.show
+        (mask(one.complaint.text), one.labels) for one in parts.train if one.show
     ]
+    assert "13812345678" in parts.train[0].complaint.text
+    assert not any("13812345678" in row["text"] for row in lines)
     predictor = Predictor(drafted, Policy.load())
     first = parts.train[0].complaint
     (got,) = predictor.predict([first], explain=True)
-    assert got.similar[0].text == first.text
+    assert got.similar[0].text == mask(first.text)
     assert got.similar[0].similarity > 0.99
     assert Examples.open(drafted).width == 32
     predictor.close()

@@ -85,10 +85,30 @@ def test_a_line_is_not_drawn_through_a_few_points() -> None:
     assert set(fit_sureness(logits, logits.argmax(axis=1))) == {"temperature"}  # never wrong
 
 
-def test_temperature_stays_within_its_bounds() -> None:
+def test_few_rows_leave_the_temperature_near_one() -> None:
     logits = np.eye(3, dtype=np.float32)
-    assert fit_temperature(logits, np.arange(3)) == pytest.approx(np.exp(-3), rel=0.01)  # always right: ever surer
-    assert fit_temperature(logits, (np.arange(3) + 1) % 3) == pytest.approx(np.exp(3), rel=0.01)
+    for _ in range(2):
+        always_right, always_wrong = np.arange(3), (np.arange(3) + 1) % 3
+        assert 0.3 < fit_temperature(logits, always_right) < 1
+        assert 1 < fit_temperature(logits, always_wrong) < 4
+        logits *= 3
+
+
+def test_many_rows_are_within_the_bounds() -> None:
+    logits, right = np.tile(np.eye(3, dtype=np.float32), (20_000, 1)), np.tile(np.arange(3), 20_000)
+    assert 0.05 <= fit_temperature(logits, right) < 0.15
+    assert 8 < fit_temperature(logits, (right + 1) % 3) <= 20.09
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5, 2.5])
+def test_thousands_of_rows_do_not_feel_that_few_rows_are_held(
+    monkeypatch: pytest.MonkeyPatch, temperature: float
+) -> None:
+    logits, truth = draw(np.random.default_rng(6), 3000, 8, 2.5)
+    logits *= np.float32(temperature)
+    held = fit_temperature(logits, truth)
+    monkeypatch.setattr("training.calibrate.SPREAD", 1e6)
+    assert held == pytest.approx(fit_temperature(logits, truth), abs=0.005)
 
 
 # --- thresholds

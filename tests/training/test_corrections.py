@@ -116,6 +116,22 @@ def test_the_newest_and_the_audited_are_never_trained_on(three: Taxonomy, parts:
     assert (found.counts["texts trained on"], found.counts["texts held out, newest"]) == (6, 3)
 
 
+@pytest.mark.parametrize("ending", ["", "！", "了"])
+def test_training_rows_like_an_audit_or_newest_text_are_dropped(
+    three: Taxonomy, parts: Parts, example: Callable[..., Example], ending: str
+) -> None:
+    audited, newest = "楼下的快递柜坏了半个月没人修", "昨天买的电饭煲今天就冒烟了打了三次电话"
+    words = [said(audited, "goods", audit=True), *(said(text, "goods") for text in WORDS), said(newest, "goods")]
+    like = [example(audited + ending), example(newest + "了")]
+    found = mixed(words, three, replace(parts, train=[*parts.train, *like]), newest=0.05)
+    assert [one.complaint.text for one in found.audit] == [audited]
+    assert [one.complaint.text for one in found.newest] == [newest]
+    kept = {one.complaint.text for one in found.parts.train}
+    assert parts.train[0].complaint.text in kept
+    assert not kept & {one.complaint.text for one in like}
+    assert found.counts["training rows like an audit or newest text, dropped"] == 2
+
+
 def test_what_is_newest_now_was_held_out_before(three: Taxonomy, parts: Parts) -> None:
     words = [said(text, "goods") for text in WORDS]
     before = {one.complaint.text for one in mixed(words[:5], three, parts).corrected}

@@ -12,7 +12,7 @@ from complaints.bundle import Length
 from complaints.taxonomy import Taxonomy
 from training import crossing
 from training.batches import Encoded, encode
-from training.crossing import FOLDS, cross
+from training.crossing import FOLDS, Crossed, cross
 from training.model import Base, TriageModel
 from training.ngrams import learn_ngrams
 from training.recipe import Fit, Recipe, Source
@@ -92,6 +92,20 @@ def test_what_is_said_is_worth_something_and_in_the_order_of_the_rows(
     some = found.without(examples[:7])
     assert some.examples == examples[7:]
     assert np.array_equal(some.encoder["topic"], found.encoder["topic"][7:])
+
+
+def test_what_is_promised_counts_near_duplicates_once(example: Make) -> None:
+    texts = [
+        "快递三天没动静，客服不回我",
+        "屏幕碎了没人管，也不给换",
+        "快递三天没动静，客服不回我！",
+        "退款拖了很久不到账",
+    ]
+    said = np.arange(12, dtype=np.float32).reshape(4, 3)
+    found = Crossed([example(text) for text in texts], {"topic": said}, {"topic": said + 1}).apart(0.6)
+    assert [one.complaint.text for one in found.examples] == [texts[0], texts[1], texts[3]]
+    assert np.array_equal(found.encoder["topic"], said[[0, 1, 3]])
+    assert np.array_equal(found.ngrams["topic"], said[[0, 1, 3]] + 1)
 
 
 def test_too_few_rows_for_folds_are_not_divided(

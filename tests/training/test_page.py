@@ -14,6 +14,7 @@ from complaints.risk import Policy
 from training.audit import audit
 from training.evaluate import evaluate, report
 from training.page import write_page
+from training.plots import risk_coverage_figure
 from training.sources import Example
 
 Make = Callable[..., Example]
@@ -45,7 +46,9 @@ class Outside(HTMLParser):
 @pytest.fixture(scope="module")
 def page(predictor: Predictor, example: Make) -> str:
     rows = [
-        Example(example("快递没动静<b>").complaint, {"topic": "parcel", "mood": "calm"}, "a", show=True),
+        Example(
+            example("快递没动静<b>，回电13812345678").complaint, {"topic": "parcel", "mood": "calm"}, "a", show=True
+        ),
         Example(example("屏幕出了问题，我要退款").complaint, {"topic": "goods", "mood": "angry"}, "b", show=False),
         Example(example("退款让我再等等，客服说不清楚到底什么时候到账").complaint, {"topic": "money"}, "b", show=False),
     ]
@@ -73,3 +76,24 @@ def test_only_texts_that_may_be_shown_are(page: str) -> None:
     assert "屏幕出了问题" not in page
     assert "到账" not in page
     assert "<b>" not in page.split("<body>")[1]  # and what is shown is escaped
+    assert "快递没动静" in page
+    assert "13812345678" not in page
+
+
+@pytest.mark.parametrize("split", ["calibration", "test", None])
+def test_it_says_where_its_figures_are_of_calibration_rows(
+    predictor: Predictor, example: Make, split: str | None
+) -> None:
+    rows = [
+        example("快递没动静", {"topic": "parcel"}, split=split),
+        example("屏幕碎了", {"topic": "goods"}, split=split),
+    ]
+    results = evaluate(predictor, rows, quiet=True)
+    page = write_page(predictor, results, rows, report(predictor, results, rows))
+    assert ("There was no test part" in page) == (split == "calibration")
+
+
+def test_the_picture_of_risk_shows_what_was_promised(predictor: Predictor, example: Make) -> None:
+    result = evaluate(predictor, [example("快递没动静"), example("屏幕碎了")], quiet=True)["topic"]
+    (axes,) = risk_coverage_figure("topic", result, 0.8).axes
+    assert list(axes.lines[1].get_ydata()) == pytest.approx([0.2, 0.2])

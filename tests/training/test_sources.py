@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from complaints.errors import UnknownLabel, UnreadableFile
+from complaints.errors import InvalidInput, UnknownLabel, UnreadableFile
 from complaints.taxonomy import Taxonomy
 from training.recipe import Recipe
-from training.sources import Read, read_sources, sha1
+from training.sources import KINDS, Read, check_heads, read_sources, sha1
 
 Write = Callable[..., Path]
 Reader = Callable[..., Read]
@@ -104,7 +104,52 @@ def test_rows_without_text_and_unreadable_rows_are_counted(write: Write, read: R
     write("a.csv", "text,t\n一,goods\n   ,goods\n,goods\n一,二,三,四\n二,money\n")
     found = read(file="a.csv", heads={"topic": "t"})
     assert [one.complaint.text for one in found.examples] == ["一", "二"]
-    assert found.left_out == {"a.csv: no text": 2, "a.csv: unreadable row": 1}
+    reason = "4 cells where the header has 2"
+    assert found.left_out == {"a.csv: no text": 2, f"a.csv: unreadable row ({reason})": 1}
+
+
+def test_a_few_kinds_of_reasons_are_told_apart(write: Write, read: Reader) -> None:
+    bad = "".join("x," * (cells - 1) + "x\n" for cells in (3, 3, 4, 5, 6, 7, 8, 9))
+    write("a.csv", "text,t\n一,goods\n" + bad)
+    found = read(file="a.csv", heads={"topic": "t"}).left_out
+    assert found["a.csv: unreadable row (3 cells where the header has 2)"] == 2
+    assert found["a.csv: unreadable row (other reasons)"] == 2
+    assert sum("unreadable row" in key for key in found) == KINDS + 1
+
+
+def test_a_quote_that_is_never_closed_costs_its_row_and_is_told(write: Write, read: Reader) -> None:
+    write("a.csv", "text,t\n一,goods\n" + '"二,goods\n三,money\n')
+    found = read(file="a.csv", heads={"topic": "t"})
+    assert [one.complaint.text for one in found.examples] == ["一", "三"]
+    [(key, rows)] = found.left_out.items()
+    assert "never closed" in key
+    assert rows == 1
+
+
+def test_a_head_whose_column_is_empty_is_refused(write: Write, read: Reader, three: Taxonomy) -> None:
+    write("a.csv", "text,t,m\n" + "".join(f"{i},{('goods', 'parcel')[i % 2]},\n" for i in range(9)))
+    found = read(file="a.csv", heads={"topic": "t", "mood": "m"})
+    with pytest.raises(InvalidInput, match=r"head 'mood': column 'm' of a\.csv gives the training rows no label"):
+        check_heads(found, found.examples, three)
+    write("a.csv", "text,t,m\n" + "".join(f"{i},{('goods', 'parcel')[i % 2]},calm\n" for i in range(9)))
+    found = read(file="a.csv", heads={"topic": "t", "mood": "m"})
+    with pytest.raises(InvalidInput, match=r"head 'mood': .* the label 'calm' alone.*no --head mood"):
+        check_heads(found, found.examples, three)
+
+
+def test_heads_without_a_source_and_labels_without_a_row_are_warned_of(
+    write: Write, read: Reader, three: Taxonomy, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(
+        "a.csv",
+        "text,t,a\n" + "".join(f"{i},{('goods', 'parcel')[i % 2]},{('shop', 'home')[i % 2]}\n" for i in range(9)),
+    )
+    found = read(file="a.csv", heads={"topic": "t", "area": "a"})  # area is known by its parents alone
+    check_heads(found, found.examples, three)
+    assert caplog.messages == [
+        "head topic: no row is labelled money",
+        "head mood: no source has labels of it, so that its answers are worth nothing",
+    ]
 
 
 def test_an_unknown_label_names_file_row_column_and_value(write: Write, read: Reader) -> None:
@@ -233,6 +278,15 @@ def test_annotations_are_refused_with_an_unknown_label_or_split(write: Write, re
     annotate(write, [(sha1("一"), "real", "goods", "double")])
     with pytest.raises(UnreadableFile, match="'double'"):
         read(file="real.csv", annotations="notes.csv", heads={"topic": "topic"})
+
+
+def test_an_annotation_that_cannot_be_read_is_told(
+    write: Write, read: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    write("real.csv", "text\n一\n")
+    annotate(write, [(sha1("一"), "real", "goods", "test"), ('"' + sha1("二"), "real", "money", "train")])
+    assert labels(read(file="real.csv", annotations="notes.csv", heads={"topic": "topic"})) == [{"topic": "goods"}]
+    assert "left out notes.csv row 2: a quote is opened here and never closed" in caplog.text
 
 
 def test_missing_annotations_are_named(write: Write, read: Reader) -> None:

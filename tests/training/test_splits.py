@@ -71,7 +71,11 @@ def test_near_duplicates_never_stand_in_two_parts(seed: int, bases: int, copies:
         rows += [Example(Complaint(text=sentence(rng, 45, 70)), {"topic": "goods"}, "s", part) for part in PARTS]
     parts = split(rows, Split())
     where = part_of(parts)
-    assert sorted(e.complaint.text for p in PARTS for e in getattr(parts, p)) == sorted(r.complaint.text for r in rows)
+    kept = [e.complaint.text for p in PARTS for e in getattr(parts, p)]
+    assert set(kept) <= {r.complaint.text for r in rows}
+    assert len(kept) + parts.dropped + parts.copies == len(rows)
+    given = [r.complaint.text for r in rows if r.split == "test"]
+    assert not given or sorted(given) == sorted(e.complaint.text for e in parts.test if e.complaint.text in given)
     for one, other in combinations(where, 2):
         if jaccard(one, other) >= 0.6:
             assert where[one] == where[other]
@@ -132,7 +136,7 @@ def test_shares_and_order(example: Make) -> None:
     parts = split(rows, Split(calibration=0.2, test=0.1))
     assert [len(getattr(parts, name)) for name in PARTS] == [140, 40, 20]
     assert parts.groups == 200
-    assert parts.moved == 0
+    assert parts.dropped == parts.copies == 0
     for name in PARTS:  # stratum by stratum
         assert sum(e.labels["topic"] == "goods" for e in getattr(parts, name)) == len(getattr(parts, name)) / 2
     shuffled = random.Random(1).sample(rows, len(rows))
@@ -197,27 +201,65 @@ def test_rows_keep_a_split_of_their_own(example: Make) -> None:
     rows = [example(sentence(rng, 30, 40), split=PARTS[i % 3]) for i in range(30)]
     parts = split(rows, Split())
     assert part_of(parts) == {r.complaint.text: r.split for r in rows}
-    assert parts.moved == 0
+    assert parts.dropped == parts.copies == 0
 
 
 @pytest.mark.parametrize(
-    ("own", "wanted", "moved"),
+    ("own", "wanted", "dropped"),
     [
         (("train", "test"), "test", 1),
         (("train", "calibration"), "calibration", 1),
-        (("calibration", "test", "train"), "test", 2),
+        (("calibration", "test", "train", "test"), "test", 2),
         (("train", None), "train", 0),
-        ((None, "test", None), "test", 0),
+        ((None, "test", None), "test", 2),
+        ((None, "calibration"), "calibration", 1),
     ],
 )
-def test_the_most_protected_row_of_a_group_decides(
-    example: Make, own: tuple[str | None, ...], wanted: str, moved: int
+def test_the_most_protected_row_of_a_group_decides_and_does_not_draw_others_in(
+    example: Make, caplog: pytest.LogCaptureFixture, own: tuple[str | None, ...], wanted: str, dropped: int
 ) -> None:
     text = "昨天买的电饭煲今天就冒烟了，打了三次电话都没人接，到底还管不管"
     copies = [example(text + "！" * i, split=part) for i, part in enumerate(own)]
+    caplog.set_level("INFO")
     parts = split([*many(example, 40), *copies], Split())
-    assert {part_of(parts)[e.complaint.text] for e in copies} == {wanted}
-    assert parts.moved == moved
+    where = part_of(parts)
+    stay = [e for e in copies if wanted in ("train", e.split)]
+    assert {e.complaint.text: where.get(e.complaint.text) for e in copies if e.complaint.text in where} == {
+        e.complaint.text: wanted for e in stay
+    }
+    assert parts.dropped == dropped == len(own) - len(stay)
+    assert (f"dropped {dropped} rows, near-duplicates of rows that are fixed" in caplog.text) == (dropped > 0)
+
+
+def test_calibration_counts_near_duplicates_once_and_test_keeps_them(
+    example: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "昨天买的电饭煲今天就冒烟了，打了三次电话都没人接，到底还管不管"
+    other = "楼下的快递柜坏了半个月没有人修，取件码也发不出来"
+    copies = [example(text + "！" * i, split="calibration") for i in range(72)]
+    tested = [example(other + "！" * i, split="test") for i in range(5)]
+    caplog.set_level("INFO")
+    parts = split([*many(example, 40), *copies, *tested], Split())
+    assert [e.complaint.text for e in parts.calibration if e.complaint.text.startswith("昨天")] == [text]
+    assert sum(e.complaint.text.startswith("楼下") for e in parts.test) == 5
+    assert (parts.dropped, parts.copies) == (0, 71)
+    assert "dropped 71 rows, near-duplicates of other calibration rows" in caplog.text
+
+
+def test_calibration_is_taken_out_of_train_where_a_file_has_none(
+    example: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = random.Random(8)
+    rows = [example(sentence(rng, 30, 40), split=("train", "test")[i % 5 == 0]) for i in range(100)]
+    rows += [example(rows[1].complaint.text + "！", split="train")]
+    caplog.set_level("INFO")
+    parts = split(rows, Split(calibration=0.25))
+    assert [e.complaint.text for e in parts.test] == [e.complaint.text for e in rows if e.split == "test"]
+    assert len(parts.calibration) == 20
+    assert len(parts.train) + parts.copies == 61
+    assert "no row is of the calibration part" in caplog.text
+    assert split(rows, Split(calibration=0.25)) == parts
+    assert {e.split for e in parts.calibration} == {"calibration"}
 
 
 def test_title_counts_as_text() -> None:

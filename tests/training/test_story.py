@@ -22,12 +22,14 @@ from complaints.bundle import Bundle
 from complaints.corrections import write_corrections
 from complaints.errors import InvalidInput
 from complaints.examples import TEXTS, VECTORS
-from complaints.predictor import read_calibration
-from complaints.records import Correction
+from complaints.predictor import Predictor, read_calibration
+from complaints.records import Complaint, Correction
+from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
 from jianwei.cli import app
 from training.model import load_base
 from training.recipe import Recipe
+from training.registry import Registry
 from training.sources import SPLITS, read_sources
 
 Command = Callable[..., Result]
@@ -162,6 +164,24 @@ def test_pyfunc_gives_the_same_answers(
         assert row["topic_confidence"] == alone["topic"]["confidence"]
 
 
+def test_pyfunc_reads_titles_and_empty_cells(trained: Path, jianwei: Command, home: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+    mlflow.set_registry_uri(f"sqlite:///{home}/mlflow.db")
+    model = mlflow.pyfunc.load_model("models:/mine/1")
+    text, title = "让我再等一个月，客服也不回", "退款一直不到账"
+    texts, titles = [text, text, text, None, float("nan")], [title, None, "长" * 5000, title, None]
+    rows = pd.DataFrame({"text": texts, "title": titles})
+    answers = model.predict(rows)
+    assert len(answers) == 5
+    assert answers["topic_decision"].tolist()[4] == "review"
+    predictor = Predictor(Bundle.open(trained), Policy.load())
+    wanted = [predictor.predict([Complaint(text=text, title=one)])[0] for one in (title, None, "长" * 1000)]
+    predictor.close()
+    assert [one.heads["topic"].confidence for one in wanted] == answers["topic_confidence"].tolist()[:3]
+    assert wanted[0].heads["topic"].top_k != wanted[1].heads["topic"].top_k  # titles are read
+    assert model.predict(pd.DataFrame({"text": [text]}))["topic_confidence"][0] == answers["topic_confidence"][1]
+
+
 def test_predict_writes_a_row_for_each(trained: Path, jianwei: Command, labelled_file: Path, tmp_path: Path) -> None:
     jianwei("predict", labelled_file, "-o", tmp_path / "out.csv", "--text", "内容", "--model", "mine")
     with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
@@ -235,7 +255,8 @@ def test_ordinary_names_are_logged_and_without_a_test_part_nothing_is_called_one
     shutil.copy(labelled_file, home / "工单（1+2）&3.jsonl")
     jianwei("taxonomy", "draft", labelled_file, "--head", "部门（一级）=主题", "-o", home / "odd-labels.yaml")
     (home / "odd.yaml").write_text(ODD.format(), encoding="utf-8")
-    jianwei("train", home / "odd.yaml")
+    said = jianwei("train", home / "odd.yaml").output
+    assert "There was no test part." in said
     bundle = Bundle.open(home / "models" / "odd-trained")
     client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
     run = client.get_run(bundle.manifest.run_id)
@@ -257,6 +278,63 @@ sources:
 fit: {{epochs: 25, patience: 25, learning_rate: 0.003, head_learning_rate: 0.01, batch_rows: 16}}
 gate: {{fewest: 5, head_margin: 0.9, slower: 5}}
 """
+
+
+def test_a_champion_that_does_not_open_any_more_stops_no_training_and_stays(
+    jianwei: Command, labelled_file: Path, home: Path, taxonomy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "lost").mkdir()
+    (home / "lost" / "manifest.txt").write_text("nothing of it is left", encoding="utf-8")
+    registry = Registry(f"sqlite:///{home}/mlflow.db")
+    registry.promote("lost", registry.register("lost", f"file://{home}/lost", None, {}), "first version")
+    written = ODD.replace("odd-labels", "lost-labels").replace("name: odd", "name: lost")
+    (home / "lost.yaml").write_text(written.format(), encoding="utf-8")
+    shutil.copy(labelled_file, home / "工单（1+2）&3.jsonl")
+    jianwei("taxonomy", "draft", labelled_file, "--head", "部门（一级）=主题", "-o", home / "lost-labels.yaml")
+    said = jianwei("train", home / "lost.yaml", "--promote", ok=False)
+    assert said.exit_code == 1
+    assert "registered: lost version 2; champion is still 1" in said.output
+    assert "champion lost version 1 cannot be opened" in caplog.text
+
+
+def test_a_head_whose_column_is_empty_is_not_trained(
+    jianwei: Command, labelled_rows: list[dict[str, str]], home: Path, taxonomy: Path
+) -> None:
+    rows = [row | {"情绪": ""} for row in labelled_rows]
+    (home / "silent.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    said = jianwei(
+        "train", "--data", home / "silent.jsonl", "--text", "内容", "--taxonomy", taxonomy, "--name", "silent",
+        "--head", "topic=主题", "--head", "mood=情绪", ok=False,
+    )  # fmt: skip
+    assert isinstance(said.exception, InvalidInput)
+    assert "head 'mood': column '情绪' of silent.jsonl gives the training rows no label" in str(said.exception)
+
+
+@pytest.mark.parametrize("left_out", ["propagation", "department"])
+def test_the_table_of_responsibility_stays_with_its_own_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, left_out: str
+) -> None:
+    asked: list[Taxonomy] = []
+
+    def run(_: Recipe, taxonomy: Taxonomy, **__: object) -> None:
+        asked.append(taxonomy)
+        raise InvalidInput("far enough")
+
+    monkeypatch.setattr("training.train.train", run)
+    whole = Taxonomy.load("consumer")
+    heads = [part for head in whole.heads if head != left_out for part in ("--head", f"{head}={head}")]
+    command = ["train", "--data", "rows.csv", "--taxonomy", "consumer", *heads]
+    CliRunner(env={"JIANWEI_HOME": str(tmp_path)}).invoke(app, command)
+    kept = left_out == "propagation"
+    assert asked[0].responsibility == (whole.responsibility if kept else None)
+    assert ("responsibility" in caplog.text) is not kept
+
+
+def test_a_label_that_is_too_long_is_refused_in_plain_words(jianwei: Command, tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(f"text,t\n一,goods\n二,{'很长' * 70}\n", encoding="utf-8")
+    said = jianwei("taxonomy", "draft", tmp_path / "long.csv", "--head", "topic=t", ok=False)
+    assert isinstance(said.exception, InvalidInput)
+    assert "column 't' holds a label of 140 characters" in str(said.exception)
 
 
 def correction(number: int, text: str, label: str) -> Correction:
@@ -355,6 +433,11 @@ def test_a_warm_start_finds_the_packaged_model_before_anything_was_served(
             "is not a label",
         ),
         (["train", "--data", "/nowhere.csv", "--taxonomy", "{taxonomy}", "--head", "topic=主题"], "nowhere.csv"),
+        (
+            ["train", "--data", "{file}", "--taxonomy", "{taxonomy}", "--head", "topic=主题", "--name", "投诉"],
+            "'投诉' cannot name a model: say --name",
+        ),
+        (["taxonomy", "draft", "{file}", "--head", "topic=主题", "--name", "长" * 121], "--name has 121 characters"),
         (["train", "recipe.yaml", "--name", "other", "--text", "内容"], "--name, --text: a recipe says that itself"),
         (["train", "recipe.yaml", "--warm-start", "champion", "--name", "mine"], "--name: a recipe says that itself"),
         (
