@@ -40,7 +40,10 @@ _ROUNDING = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A complaint as issues see it; `counted` False where its ticket was counted before."""
+    """A complaint as issues see it; `counted` False where its ticket was counted before.
+
+    `received`: when it came in, `at` where that is not given.
+    """
 
     at: datetime
     category: str
@@ -48,6 +51,7 @@ class Arrival:
     space: str
     vector: bytes
     counted: bool = True
+    received: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,14 @@ class State(Protocol):
     """What is remembered of issues."""
 
     def centres(self, arrival: Arrival, burst: Burst) -> Sequence[tuple[str, bytes]]:
-        """Issues of the same category, product and space that are still alive, with their mean vectors as stored."""
+        """Issues of the same category, product and space that are still alive, with their mean vectors as stored.
 
-    def begin(self, issue_id: str, arrival: Arrival) -> None:
-        """A new issue around this complaint, which has not joined it yet."""
+        At most MOST_ISSUES, the most recent first; those that began after the complaint's window come last, so that
+        one that is sent again finds its own however many came since.
+        """
+
+    def begin(self, issue_id: str, arrival: Arrival) -> bool:
+        """A new issue around this complaint, which has not joined it yet; False where there is one of this id."""
 
     def join(self, issue_id: str, arrival: Arrival) -> None:
         """Count one more complaint of an issue, and move its centre."""
@@ -103,7 +111,7 @@ class State(Protocol):
         """Hours since 1970 -> counted complaints of an issue."""
 
     def since(self, space: str) -> datetime | None:
-        """When the first issue of this space began."""
+        """When the first complaint of this space was received, whatever time it has of its own."""
 
     def alert(self, issue_id: str, at: datetime, window: timedelta, cooldown: timedelta) -> Alert | None:
         """The alert whose since - window to last_at + cooldown holds `at`, the latest of several."""
@@ -119,17 +127,14 @@ def place(state: State, arrival: Arrival, burst: Burst, calendar: Calendar) -> P
     """Join a complaint to an issue, and say which burst it belongs to or begins."""
     centres = state.centres(arrival, burst)
     at = nearest(unpack(arrival.vector), [centre for _, centre in centres], burst.similarity - _ROUNDING)
-    if at is None:
-        issue_id = _issue_id(arrival)
-        state.begin(issue_id, arrival)
-    else:
-        issue_id = centres[at][0]
+    issue_id = _issue_id(arrival) if at is None else centres[at][0]
+    new = at is None and state.begin(issue_id, arrival)
     window, cooldown = timedelta(minutes=burst.window_minutes), timedelta(minutes=burst.cooldown_minutes)
     # An issue that begins has neither alerts nor complaints yet.
-    current = None if at is None else state.alert(issue_id, arrival.at, window, cooldown)
+    current = None if new else state.alert(issue_id, arrival.at, window, cooldown)
     if not arrival.counted:
         return Placement(issue_id, current, False)
-    count, since = (1, arrival.at) if at is None else state.crowd(issue_id, arrival.at, window)
+    count, since = (1, arrival.at) if new else state.crowd(issue_id, arrival.at, window)
     state.join(issue_id, arrival)
     found = _alarm(state, issue_id, arrival, count, burst, calendar)
     if current is not None:
@@ -179,6 +184,7 @@ def _alert_id(issue_id: str, at: datetime) -> str:
 class _Known:
     centre: bytes
     members: int
+    first_at: datetime
     last_at: datetime
 
 
@@ -197,24 +203,30 @@ class Memory:
         """As `State`."""
         issues = self._issues[arrival.category, arrival.product, arrival.space]
         lone, long = arrival.at - LONE, arrival.at - timedelta(days=burst.baseline_days)
+        until = arrival.at + timedelta(minutes=burst.window_minutes)
         fresh = [
-            (one.last_at, issue_id)
+            (one.first_at <= until, one.last_at, issue_id)
             for issue_id, one in issues.items()
             if one.last_at >= (long if one.members > 1 else lone)
         ]
-        return [(issue_id, issues[issue_id].centre) for _, issue_id in sorted(fresh, reverse=True)[:MOST_ISSUES]]
+        return [(issue_id, issues[issue_id].centre) for *_, issue_id in sorted(fresh, reverse=True)[:MOST_ISSUES]]
 
-    def begin(self, issue_id: str, arrival: Arrival) -> None:
+    def begin(self, issue_id: str, arrival: Arrival) -> bool:
         """As `State`."""
-        known = _Known(arrival.vector, 0, arrival.at)
+        if issue_id in self._known:
+            return False
+        known = _Known(arrival.vector, 0, arrival.at, arrival.at)
         self._issues[arrival.category, arrival.product, arrival.space][issue_id] = self._known[issue_id] = known
-        self._since[arrival.space] = min(self._since.get(arrival.space, arrival.at), arrival.at)
+        received = arrival.received or arrival.at
+        self._since[arrival.space] = min(self._since.get(arrival.space, received), received)
+        return True
 
     def join(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
         known, at = self._known[issue_id], arrival.at
         known.centre = joined(known.centre, known.members, arrival.vector)
-        known.members, known.last_at = known.members + 1, max(known.last_at, at)
+        known.members += 1
+        known.first_at, known.last_at = min(known.first_at, at), max(known.last_at, at)
         insort(self._times[issue_id], at)
         self._hours[issue_id][int(at.timestamp() // HOUR)] += 1
 

@@ -60,20 +60,20 @@ def serve(
     from complaints.policy import Policy
     from jianwei.default_model import ensure_champion, first_start, open_registry
     from serving.memory import share_one_arena
+    from serving.store.database import Database
 
     share_one_arena()
     for policy in filter(None, (settings.policy, settings.pilot_policy)):
         Policy.load(policy)  # what is wrong with it is said in plain words, before anything starts
+    Database(settings.database).close()  # likewise
     first = first_start(settings)
     if first is None:
         ensure_champion(settings)
-    import uvicorn
-
-    from serving.app import create_app
+    from serving.app import create_app, listen
 
     sys.stderr.write(f"serving {settings.model} on http://{settings.host}:{settings.port} (/openapi.json)\n")
     service = create_app(settings, models=lambda: open_registry(settings), first=first)
-    uvicorn.run(service, host=settings.host, port=settings.port, log_config=None, access_log=False)
+    listen(service, settings.host, settings.port)
 
 
 def main() -> None:

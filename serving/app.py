@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import structlog
+import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -34,6 +35,8 @@ from serving.workers import Workers
 
 # Connections and threads for the database: SQLite writes one at a time, PostgreSQL waits for the network.
 DATABASE_THREADS = 8
+# Seconds that callers have when the service is told to stop: one who sends half a body would hold it up for ever.
+GRACE = 10
 
 ABOUT = """\
 One complaint in: what it is about, who must act, how the customer feels, how far it may spread, and how sure we are.
@@ -106,6 +109,11 @@ def create_app(
     app.openapi = lambda: _openapi(app, secured=bool(keys))  # type: ignore[method-assign]
     log_as_json()
     return app
+
+
+def listen(app: FastAPI, host: str, port: int) -> None:
+    """Serve an application until the process is told to stop; callers then have GRACE seconds to come to their end."""
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
 
 
 def log_as_json() -> None:

@@ -75,13 +75,15 @@ def _draft(snapshot: Snapshot, control: Policy, reading: Reading) -> Draft:
     one = reading.heads.get(control.burst.head)
     label = one.label if one is not None else ""
     created = complaint.created_at and control.calendar.local(complaint.created_at)
+    now = datetime.now(UTC)
     return Draft(
         arrival=Arrival(
-            at=(created or datetime.now(UTC)).astimezone(UTC),
+            at=(created or now).astimezone(UTC),
             category=label.split(".", 1)[0],
             product=product_key(complaint.product),
             space=snapshot.digest[:64],  # another model's vectors cannot be compared
             vector=pack(fingerprint(reading.cleaned.text, reading.vector)),
+            received=now,
         ),
         ticket_id=complaint.ticket_id,
         customer=complaint.customer.id,

@@ -36,6 +36,10 @@ class TooLarge(InvalidInput):
     """A body, or a text in it, of more than the service reads."""
 
 
+class TooSlow(InvalidInput):
+    """A body that stops coming before it is whole."""
+
+
 class Unauthorised(JianweiError):
     """No API key, or a wrong one."""
 
@@ -61,6 +65,7 @@ KINDS: dict[type[Exception], Kind] = {
     SignInRefused: Kind(401, "sign-in-refused", "Nobody is signed in"),
     Forbidden: Kind(403, "forbidden", "That is not yours to do"),
     NotFound: Kind(404, "not-found", "There is no such thing"),
+    TooSlow: Kind(408, "too-slow", "The body did not come in time"),
     Conflict: Kind(409, "conflict", "The key was used for another request"),
     AlreadyDecided: Kind(409, "already-decided", "A person has decided already"),
     Leased: Kind(409, "leased", "Another person is on this case"),
@@ -149,8 +154,8 @@ def response_of(error: Exception, request_id: str) -> Response:
         headers.update(error.headers or {})  # Allow, of a 405
     if (retry := kind_of(error).retry_after) is not None:
         headers["Retry-After"] = str(retry)
-    if isinstance(error, TooLarge):
-        headers["Connection"] = "close"  # else the server goes on reading a body that nobody wants
+    if isinstance(error, TooLarge | TooSlow):
+        headers["Connection"] = "close"  # else the server goes on waiting for a body that nobody wants
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="jianwei"'
     return Response(orjson.dumps(problem.model_dump()), problem.status, headers, media_type=MEDIA_TYPE)

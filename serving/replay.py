@@ -79,7 +79,7 @@ def replay(store: Store, policy: Policy, start: datetime, end: datetime) -> Repl
 
 
 def _arrival(one: Assessed) -> Arrival:
-    return Arrival(one.at, one.category, one.product, one.space, one.vector, one.counted)
+    return Arrival(one.at, one.category, one.product, one.space, one.vector, one.counted, one.stored_at)
 
 
 def _count(found: Replay, one: Assessed, risk: Risk, owner: str | None) -> None:

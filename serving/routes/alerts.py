@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
 
 from serving.problems import documented
 from serving.reviewing import masked
 from serving.routes.body import JsonRoute
+from serving.routes.predictions import IdempotencyKey, idempotency_key_of
 from serving.routes.risk_schemas import AlertOut, AlertsOut, AlertWithMembersOut, DecisionIn, MemberOut
 from serving.service import InService, Service, needs
 from serving.store.risks import Decided
@@ -55,19 +58,32 @@ async def find(alert_id: str, service: InService) -> AlertWithMembersOut:
     "/alerts/{alert_id}/decision",
     status_code=201,
     summary="Accept or reject a burst",
+    response_model=AlertWithMembersOut,
     dependencies=[needs("review")],
-    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503),
 )
-async def decide(alert_id: str, body: DecisionIn, service: InService) -> AlertWithMembersOut:
-    """A person decides once. Complaints of a rejected burst are no longer assessed as part of one."""
-    now = datetime.now(UTC)
+async def decide(
+    request: Request,
+    alert_id: str,
+    body: DecisionIn,
+    service: InService,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """A person decides once; the same decision again changes nothing.
 
-    def keep() -> AlertWithMembersOut:
+    Complaints of a rejected burst are no longer assessed as part of one.
+    """
+    now, key = datetime.now(UTC), await idempotency_key_of(request, idempotency_key)
+
+    def keep() -> None:
         status: Literal["accepted", "rejected"] = "accepted" if body.accept else "rejected"
-        service.store.decide(alert_id, status, body.actor, body.note, now)
-        return _with_members(service, alert_id)
+        service.store.decide(alert_id, status, body.actor, body.note, now, key)
 
-    return await service.stored(keep)
+    def tell() -> str:
+        return _with_members(service, alert_id).model_dump_json()
+
+    sent = await service.stored(lambda: service.store.once(key, keep, tell))
+    return Response(sent, 201, media_type="application/json")
 
 
 def _with_members(service: Service, alert_id: str) -> AlertWithMembersOut:

@@ -31,7 +31,7 @@ LINES = "application/x-ndjson"
     summary="Say what is right",
     response_model=CorrectionOut,
     dependencies=[needs("review")],
-    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503),
 )
 async def correct(
     request: Request,

@@ -15,12 +15,14 @@ from serving.service import InService
 router = APIRouter(tags=["health"])
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", summary="Is the process alive", responses=documented(500))
 async def live() -> HealthOut:
     """Answers as long as the process does; restart it when this fails."""
     return HealthOut(status="ok")
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", summary="Can it answer", responses=documented(500, 503))
 async def ready(request: Request, service: InService) -> HealthOut:
     """A model is loaded and the database answers; send requests elsewhere while this is 503."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
@@ -34,6 +34,8 @@ router = APIRouter(prefix="/v1", tags=["predictions"], route_class=JsonRoute)
 
 # Items of one batch in the queue at a time, a worker: enough to keep it busy, few enough to let others between.
 IN_FLIGHT = 2
+# So much of the hash of a caller's key is kept with what they send: enough to tell callers apart.
+_CALLER = 16
 
 IdempotencyKey = Annotated[
     str | None,
@@ -51,7 +53,7 @@ IdempotencyKey = Annotated[
     summary="Predict one complaint",
     response_model=PredictionOut,
     dependencies=[needs("predict")],
-    responses=documented(400, 401, 403, 409, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 408, 409, 413, 415, 422, 500, 503),
 )
 async def predict(
     request: Request, body: ComplaintIn, service: InService, idempotency_key: IdempotencyKey = None
@@ -79,7 +81,7 @@ async def predict(
     response_model=BatchOut,
     response_model_exclude_none=True,
     dependencies=[needs("predict")],
-    responses=documented(400, 401, 403, 409, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 408, 409, 413, 415, 422, 500, 503),
 )
 async def predict_batch(
     request: Request, body: BatchIn, service: InService, idempotency_key: IdempotencyKey = None
@@ -206,7 +208,8 @@ async def _save(
         stored = _stored(request, snapshot, done[at], prediction)
         return Outcome(stored, prediction.risk, one.department, one.ruling.identity, one.ruling.arm)
 
-    drafts = [one.assessment.draft for one in done]
+    caller = request.state.caller.hex()[:_CALLER] or None
+    drafts = [replace(one.assessment.draft, caller=caller) for one in done]
     policy = service.policies.control.policy
     sent, outcomes = await service.stored(
         lambda: service.store.save_assessed(

@@ -50,7 +50,7 @@ async def find_all(request: Request, service: InService, query: Annotated[QueueQ
 @router.post(
     "/reviews:search",
     summary="Cases that wait, by their words",
-    responses=documented(400, 401, 403, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 408, 413, 415, 422, 500, 503),
 )
 async def search(request: Request, body: FindIn, service: InService) -> ReviewsOut:
     """As `GET /v1/reviews`, and by a stretch of the complaint: two Chinese characters, a word, or more."""
@@ -60,7 +60,7 @@ async def search(request: Request, body: FindIn, service: InService) -> ReviewsO
 @router.post(
     "/reviews:claim",
     summary="Take the next cases",
-    responses=documented(400, 401, 403, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 408, 413, 415, 422, 500, 503),
 )
 async def claim(request: Request, body: ClaimIn, service: InService) -> ReviewsOut:
     """Cases that are nobody else's until their leases run out; two people never get the same one.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import Response
 
 from complaints.records import Observation
 from serving.policies import Refusal, Ruling
 from serving.problems import documented
 from serving.reviewing import masked
 from serving.routes.body import JsonRoute
+from serving.routes.predictions import IdempotencyKey, idempotency_key_of
 from serving.routes.risk_schemas import (
     ObservationIn,
     ObservationOut,
@@ -24,8 +27,9 @@ from serving.routes.risk_schemas import (
     VerdictIn,
     VerdictOut,
 )
-from serving.service import InService, needs
+from serving.service import InService, Service, needs
 from serving.standing import Standing, risk_now
+from serving.store.keys import Key
 from serving.store.risks import Verdict
 
 router = APIRouter(prefix="/v1", tags=["risk"], route_class=JsonRoute)
@@ -46,45 +50,57 @@ async def find(prediction_id: str, service: InService) -> RiskOut:
     "/predictions/{prediction_id}/observations",
     status_code=201,
     summary="Report what was seen in public",
+    response_model=RiskOut,
     dependencies=[needs("predict")],
-    responses=documented(400, 401, 403, 404, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503),
 )
-async def observe(prediction_id: str, body: ObservationIn, service: InService) -> RiskOut:
+async def observe(
+    request: Request,
+    prediction_id: str,
+    body: ObservationIn,
+    service: InService,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Reads, reposts, comments and likes so far move the propagation index; the new risk is answered.
 
     The more is seen, the higher the index; little seen after a long time lowers it. The prediction that was given
     stays as it was.
     """
-    now = datetime.now(UTC)
+    now, key = datetime.now(UTC), await idempotency_key_of(request, idempotency_key)
 
-    def keep() -> RiskOut:
+    def keep() -> None:
         calendar = service.policies.control.policy.calendar
         at = calendar.local(body.at) if body.at is not None else now
         counts = body.model_dump(include={"reads", "reposts", "comments", "likes"})
-        service.store.observe(prediction_id, Observation(at=at or now, **counts), body.actor, now)
-        return _told(risk_now(service, prediction_id))
+        service.store.observe(prediction_id, Observation(at=at or now, **counts), body.actor, now, key)
 
-    return await service.stored(keep)
+    return await _once(service, prediction_id, key, keep)
 
 
 @router.post(
     "/predictions/{prediction_id}/risk",
     status_code=201,
     summary="Confirm or overrule a suggested level",
+    response_model=RiskOut,
     dependencies=[needs("review")],
-    responses=documented(400, 401, 403, 404, 413, 415, 422, 500, 503),
+    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503),
 )
-async def judge(prediction_id: str, body: VerdictIn, service: InService) -> RiskOut:
+async def judge(
+    request: Request,
+    prediction_id: str,
+    body: VerdictIn,
+    service: InService,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """The level is a suggestion until a person confirms it. Every verdict is kept; the last one holds."""
-    now = datetime.now(UTC)
+    now, key = datetime.now(UTC), await idempotency_key_of(request, idempotency_key)
 
-    def keep() -> RiskOut:
+    def keep() -> None:
         before = risk_now(service, prediction_id)
         verdict = Verdict(before.risk.level, body.level, before.ruling.identity, body.actor, body.note, now)
-        service.store.judge(prediction_id, verdict)
-        return _told(risk_now(service, prediction_id))
+        service.store.judge(prediction_id, verdict, key)
 
-    return await service.stored(keep)
+    return await _once(service, prediction_id, key, keep)
 
 
 @router.get("/policy", summary="The policies that assess risks", responses=documented(401, 500, 503))
@@ -109,6 +125,16 @@ async def policy(request: Request, service: InService) -> PoliciesOut:
         pilot_share=service.settings.pilot_share,
         pilot_lines=list(service.settings.pilot_lines),
     )
+
+
+async def _once(service: Service, prediction_id: str, key: Key | None, keep: Callable[[], None]) -> Response:
+    """Do it, or have done it under this key; the risk after it is answered."""
+
+    def tell() -> str:
+        return _told(risk_now(service, prediction_id)).model_dump_json()
+
+    sent = await service.stored(lambda: service.store.once(key, keep, tell))
+    return Response(sent, 201, media_type="application/json")
 
 
 def _told(now: Standing) -> RiskOut:

@@ -13,7 +13,22 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    text,
+    true,
+    type_coerce,
+    update,
+)
 
 from complaints.bursts import LONE, MOST_ISSUES, Alert, Arrival, Placement, place
 from complaints.concentration import HOUR, crowd, joined
@@ -28,7 +43,8 @@ _CUSTOMERS = "customers"
 class Draft:
     """A complaint that was read but not yet assessed; `customer` as the caller numbers them, `inputs` JSON text.
 
-    `cleaned` is what is searched when a person is to review it.
+    `cleaned` is what is searched when a person is to review it. `caller` tells who sent it from others, None where
+    nobody needs a key: each numbers their own tickets.
     """
 
     arrival: Arrival
@@ -39,6 +55,7 @@ class Draft:
     inputs: str
     channel: str | None = None
     cleaned: str = ""
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,9 @@ def gather(connection: Connection, draft: Draft, customer: str | None, policy: P
     arrival = draft.arrival
     before = draft.ticket_id is not None and (
         connection.execute(
-            select(assessments.c.prediction_id).where(assessments.c.ticket_id == draft.ticket_id).limit(1)
+            select(assessments.c.prediction_id)
+            .where(assessments.c.ticket_id == draft.ticket_id, _same_caller(draft))
+            .limit(1)
         ).first()
         is not None
     )
@@ -88,7 +107,11 @@ def _alike(connection: Connection, draft: Draft, customer: str | None, issue_id:
     product: ColumnElement[bool] = (
         or_(table.product == arrival.product, table.product == "") if arrival.product else true()
     )
-    other = or_(table.ticket_id.is_(None), table.ticket_id != draft.ticket_id) if draft.ticket_id else true()
+    other = (
+        or_(table.ticket_id.is_(None), table.ticket_id != draft.ticket_id, not_(_same_caller(draft)))
+        if draft.ticket_id
+        else true()
+    )
     query = (
         select(func.count())
         .select_from(assessments)
@@ -102,6 +125,13 @@ def _alike(connection: Connection, draft: Draft, customer: str | None, issue_id:
         )
     )
     return int(connection.execute(query).scalar_one())
+
+
+def _same_caller(draft: Draft) -> ColumnElement[bool]:
+    """What was sent by who sent this, or may have been: of the oldest rows nobody knows."""
+    if draft.caller is None:
+        return true()
+    return func.coalesce(assessments.c.caller, draft.caller) == draft.caller
 
 
 def customer_hash(salt: str, customer: str | None) -> str | None:
@@ -122,7 +152,8 @@ def find_salt(connection: Connection) -> str:
 
 # Statements are built once: making one costs SQLAlchemy more than running it.
 _CENTRES = (
-    select(issues.c.id, issues.c.centre)
+    # Whether it is late is said by the database: five hundred times as Python objects would cost a millisecond.
+    select(issues.c.id, issues.c.centre, type_coerce(issues.c.first_at > bindparam("until"), Integer).label("later"))
     .where(
         issues.c.category == bindparam("category"),
         issues.c.product == bindparam("product"),
@@ -133,8 +164,12 @@ _CENTRES = (
     .order_by(issues.c.last_at.desc(), issues.c.id.desc())
     .limit(MOST_ISSUES)
 )
+_CENTRES_BEFORE = _CENTRES.where(issues.c.first_at <= bindparam("until"))
+_KNOWN = select(issues.c.id).where(issues.c.id == bindparam("issue"))
 _BEGIN = insert(issues)
-_ISSUE = select(issues.c.centre, issues.c.members, issues.c.last_at).where(issues.c.id == bindparam("issue"))
+_ISSUE = select(issues.c.centre, issues.c.members, issues.c.first_at, issues.c.last_at).where(
+    issues.c.id == bindparam("issue")
+)
 _JOIN = update(issues).where(issues.c.id == bindparam("issue"))
 _HOUR = insert(issue_hours)
 _HOUR_MORE = (
@@ -147,7 +182,7 @@ _CROWD = select(func.count(), func.min(assessments.c.at)).where(*_COUNTED, asses
 _LATER = select(assessments.c.at).where(*_COUNTED, assessments.c.at < bindparam("before")).limit(1)
 _TIMES = select(assessments.c.at).where(*_COUNTED, assessments.c.at < bindparam("before")).order_by(assessments.c.at)
 _HOURS = select(issue_hours.c.hour, issue_hours.c["count"]).where(issue_hours.c.issue_id == bindparam("issue"))
-_SINCE = select(func.min(issues.c.first_at)).where(issues.c.space == bindparam("space"))
+_SINCE = select(func.min(issues.c.received_at)).where(issues.c.space == bindparam("space"))
 _ALERT = (
     select(alerts)
     .where(
@@ -176,11 +211,20 @@ class Issues:
             "space": arrival.space,
             "long": arrival.at - timedelta(days=burst.baseline_days),
             "lone": arrival.at - LONE,
+            "until": arrival.at + timedelta(minutes=burst.window_minutes),
         }
-        return [(issue_id, centre) for issue_id, centre in self._connection.execute(_CENTRES, values)]
+        found = self._connection.execute(_CENTRES, values).all()
+        later = [row for row in found if row[2]]
+        if later and len(found) == MOST_ISSUES:  # it came late, and newer issues have taken all places
+            before = self._connection.execute(_CENTRES_BEFORE, values).all()
+        else:
+            before = [row for row in found if not row[2]] if later else found
+        return [(row[0], row[1]) for row in [*before, *later][:MOST_ISSUES]]
 
-    def begin(self, issue_id: str, arrival: Arrival) -> None:
+    def begin(self, issue_id: str, arrival: Arrival) -> bool:
         """As `State`."""
+        if self._connection.execute(_KNOWN, {"issue": issue_id}).first() is not None:
+            return False
         values = {
             "id": issue_id,
             "category": arrival.category,
@@ -190,19 +234,22 @@ class Issues:
             "members": 0,
             "first_at": arrival.at,
             "last_at": arrival.at,
+            "received_at": arrival.received or arrival.at,
         }
         self._connection.execute(_BEGIN, values)
         self._begun = issue_id
+        return True
 
     def join(self, issue_id: str, arrival: Arrival) -> None:
         """As `State`."""
         at, execute, new = arrival.at, self._connection.execute, issue_id == self._begun
-        centre, members, last = (
-            (arrival.vector, 0, at) if new else execute(_ISSUE, {"issue": issue_id}).one()  # begun here and now
+        centre, members, first, last = (
+            (arrival.vector, 0, at, at) if new else execute(_ISSUE, {"issue": issue_id}).one()  # begun here and now
         )
         values = {
             "centre": joined(centre, members, arrival.vector),
             "members": members + 1,
+            "first_at": min(first, at),
             "last_at": max(last, at),
         }
         execute(_JOIN, {"issue": issue_id} | values)

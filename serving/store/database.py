@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from complaints.errors import JianweiError
-from serving.store.engine import WRITES, migrate, open_engine
+from serving.store.engine import WRITES, NewerStore, migrate, open_engine
 from serving.store.tables import predictions
 
 Result = TypeVar("Result")
@@ -27,12 +29,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """`url` as SQLAlchemy writes it, postgresql:// included. Raises StoreError where it cannot be opened."""
-        with refused():
+        with _opening(url):
             migrate(url)
             self._engine = open_engine(url)
         # SQLite has one writer at a time, and its own waiting is a sleep: queue here instead.
         self._writing = threading.Lock() if self._engine.dialect.name == "sqlite" else None
-        self._jobs: list[tuple[Callable[[Connection], Any], Future[Any]]] = []
+        self._jobs: list[_Job] = []
         self._listing = threading.Lock()
 
     def close(self) -> None:
@@ -51,7 +53,7 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        with refused(), self._engine.connect().execution_options(**{WRITES: True}) as connection:
+        with refused(), self._engine.connect().execution_options(**{WRITES: time.monotonic()}) as connection:
             if self._writing is None:
                 with connection.begin():
                     yield connection
@@ -64,13 +66,14 @@ class Database:
 
         On SQLite, jobs that come while another is being written share the next transaction: a commit waits for the
         disk, which takes as long for many as for one. A job may be run a second time, after what it did was undone.
+        Raises what the job raises, and StoreError, soon, where another process keeps the database locked.
         """
         if self._writing is None:
             with self._write() as connection:
                 return job(connection)
         mine: Future[Result] = Future()
         with self._listing:
-            self._jobs.append((job, mine))
+            self._jobs.append(_Job(job, mine, time.monotonic()))
         with self._writing:
             if not mine.done():  # else whoever wrote before took this one along
                 with self._listing:
@@ -78,21 +81,72 @@ class Database:
                 self._run(jobs)
         return mine.result()
 
-    def _run(self, jobs: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
-        """Run jobs in one transaction, or, where that fails, each in its own; every future gets its end."""
-        try:
-            with refused(), self._engine.connect().execution_options(**{WRITES: True}) as connection:
-                with connection.begin():
-                    results = [job(connection) for job, _ in jobs]
-                for (_, future), result in zip(jobs, results, strict=True):
-                    future.set_result(result)
-        except BaseException as error:
-            undone = [one for one in jobs if not one[1].done()]
-            if len(undone) == 1:
-                undone[0][1].set_exception(error)
-            else:
-                for one in undone:
-                    self._run([one])
+    def _run(self, jobs: list[_Job]) -> None:
+        """Run jobs in one transaction, or, where one of them fails, each in its own; every future gets its end.
+
+        Where it is the database that fails, all of them do: to try again would only make them wait again.
+        """
+        groups, since = [jobs], min(one.since for one in jobs)
+        while groups:
+            group, *groups = groups
+            running = False
+            try:
+                with refused(), self._engine.connect().execution_options(**{WRITES: since}) as connection:
+                    with connection.begin():
+                        running = True
+                        results = [one.work(connection) for one in group]
+                        running = False
+                    for one, result in zip(group, results, strict=True):
+                        one.future.set_result(result)
+            except BaseException as error:
+                if running and len(group) > 1:
+                    groups = [[one] for one in group]
+                    continue
+                for one in group if running else [*group, *(one for rest in groups for one in rest)]:
+                    if not one.future.done():
+                        one.future.set_exception(error)
+                if not running:
+                    return
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be written, where its end goes, and since when its caller waits (time.monotonic)."""
+
+    work: Callable[[Connection], Any]
+    future: Future[Any]
+    since: float
+
+
+@contextmanager
+def _opening(url: str) -> Iterator[None]:
+    """What goes wrong when a database is opened, as a StoreError that says what to do; never the URL's password."""
+    unclear = StoreError("that is no database URL: write sqlite:///FOLDER/FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (SQLAlchemyError, ValueError):
+        raise unclear from None
+    if backend not in ("sqlite", "postgresql", "postgres"):
+        raise StoreError(f"the store is kept in SQLite or PostgreSQL, not in {backend}")
+    where = parsed.database if backend == "sqlite" else f"{parsed.database} on {parsed.host or 'this machine'}"
+    try:
+        yield
+    except ArgumentError:  # no such driver
+        raise unclear from None
+    except SQLAlchemyError as error:
+        cause = type(getattr(error, "orig", None) or error).__name__
+        raise StoreError(f"the database {where} cannot be opened ({cause}): is it there, and may it be read?") from None
+    except OSError as error:
+        raise StoreError(f"the database {where} cannot be made: {error.strerror}") from None
+    except NewerStore:
+        raise StoreError(
+            f"the database {where} was written by a newer release of jianwei: start that release, or use another one"
+        ) from None
+    except ImportError as error:
+        raise StoreError(
+            f"the database needs {error.name or 'its driver'}: pip install -c requirements.lock -e '.[postgres]'"
+        ) from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -42,6 +43,26 @@ class Keys(Database):
         if row.body != key.body:
             raise Conflict("this Idempotency-Key was used with another body: use a new key for a new request")
         return str(row.answer)
+
+    def once(self, key: Key | None, act: Callable[[], object], tell: Callable[[], str]) -> str:
+        """`act`, and `tell` what came of it; what was done under this key before is told as it was then.
+
+        `act` claims the key in its transaction, if there is one. Raises what the two raise, and Conflict.
+        """
+        if key is None:
+            act()
+            return tell()
+        kept = self.recall(key)
+        if kept is None:
+            try:
+                act()
+            except KeyTaken:  # by the same request, at the same time
+                kept = self.recall(key)
+        if not kept:  # done, but not told, or not to the end
+            kept = tell()
+            with self._write() as connection:
+                set_answer(connection, key, kept)
+        return kept
 
 
 def claim_key(connection: Connection, key: Key, answer: str) -> None:

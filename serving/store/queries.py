@@ -183,6 +183,7 @@ def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered,
         "resolve_by": risk.resolve_by,
         "policy": outcome.policy,
         "arm": outcome.arm,
+        "caller": draft.caller,
     }
     connection.execute(_ASSESSMENT, values)
 

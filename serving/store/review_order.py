@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from complaints.concentration import unpack
 from complaints.priority import Vector, Waiting, queue_order
@@ -85,6 +86,11 @@ def unleased(now: datetime) -> ColumnElement[bool]:
     return or_(reviews.c.lease_until.is_(None), reviews.c.lease_until <= now)
 
 
+def pending() -> ColumnElement[bool]:
+    """The case waits for a person; written so that an index passes over all those that are done."""
+    return reviews.c.state.in_((WAITING, SECOND))
+
+
 def counted(where: Sequence[ColumnElement[bool]]) -> Select[int]:
     """The query for how many cases fulfil some conditions."""
     return select(func.count()).select_from(_JOINED).where(*where)
@@ -97,7 +103,7 @@ _JOINED = reviews.join(assessments, assessments.c.prediction_id == reviews.c.pre
 
 def conditions(connection: Connection, filters: Filters, actor: str | None, now: datetime) -> list[ColumnElement[bool]]:
     """What a case must fulfil to stand in a queue, in `actor`'s own where one is given; raises InvalidInput."""
-    where: list[ColumnElement[bool]] = [reviews.c.state != DONE]
+    where: list[ColumnElement[bool]] = [pending()]
     heads = prediction_heads.c
     of_case = heads.prediction_id == reviews.c.prediction_id
     if filters.label is not None or filters.head is not None:
@@ -149,13 +155,7 @@ def ordered(connection: Connection, where: Sequence[ColumnElement[bool]], now: d
     if not rows:
         return []
     space = max(rows, key=lambda row: str(row.prediction_id)).space  # another model's vectors cannot be compared
-    recent = (
-        columns.select_from(joined)
-        .where(or_(reviews.c.done_at.is_not(None), reviews.c.lease_until > now))
-        .order_by(func.coalesce(reviews.c.done_at, reviews.c.lease_until).desc())
-        .limit(_RECENT)
-    )
-    before = [unpack(row.vector) for row in connection.execute(recent) if row.space == space]
+    before = [unpack(row.vector) for row in _recent(connection, columns.select_from(joined), now) if row.space == space]
 
     def vector(row: object) -> Vector | None:
         # An audited case keeps its place whatever it says.
@@ -168,6 +168,21 @@ def ordered(connection: Connection, where: Sequence[ColumnElement[bool]], now: d
         behind = behind.order_by(reviews.c.priority.desc(), reviews.c.prediction_id)
         found += connection.execute(behind.offset(SPREAD_OVER).limit(most - SPREAD_OVER)).scalars()
     return found
+
+
+def _recent(connection: Connection, query: Select[Any], now: datetime) -> list[Row[Any]]:
+    """The rows of `query` of the cases that were reviewed last or are under review, the last first."""
+    table = reviews.c
+    since: dict[str, datetime] = {}
+    for moment, there in (
+        (table.done_at, table.done_at.is_not(None)),
+        (table.lease_until, and_(table.lease_until > now, table.done_at.is_(None))),
+    ):
+        ids = select(table.prediction_id, moment).where(there).order_by(moment.desc()).limit(_RECENT)
+        since.update((row[0], row[1]) for row in connection.execute(ids))
+    last = sorted(since, key=lambda one: since[one], reverse=True)[:_RECENT]
+    rows = {row.prediction_id: row for row in connection.execute(query.where(table.prediction_id.in_(last)))}
+    return [rows[one] for one in last if one in rows]
 
 
 def lines(connection: Connection, ids: Sequence[str]) -> list[Queued]:

@@ -25,6 +25,7 @@ from serving.store.review_order import (
     counted,
     lines,
     ordered,
+    pending,
     unleased,
 )
 from serving.store.review_tables import review_decisions, reviews
@@ -150,7 +151,7 @@ class Queue(Database):
     def versions(self) -> list[str]:
         """The model versions that answered the cases that wait, the newest first."""
         joined = predictions.join(reviews, reviews.c.prediction_id == predictions.c.id)
-        query = select(predictions.c.model_version).distinct().select_from(joined).where(reviews.c.state != DONE)
+        query = select(predictions.c.model_version).distinct().select_from(joined).where(pending())
         with self._read() as connection:
             found = list(connection.execute(query).scalars())
         return sorted(found, key=lambda one: (int(one) if one.isdecimal() else 0, one), reverse=True)
@@ -171,7 +172,7 @@ class Queue(Database):
                 wanted, order = order[: limit - len(taken)], order[limit - len(taken) :]
                 # Checked again once locked: on PostgreSQL another claim may have been first since the order was made.
                 locked = select(reviews.c.prediction_id).where(
-                    reviews.c.prediction_id.in_(wanted), reviews.c.state != DONE, unleased(now)
+                    reviews.c.prediction_id.in_(wanted), pending(), unleased(now)
                 )
                 free = set(connection.execute(locked.with_for_update(skip_locked=True)).scalars())
                 taken += [one for one in wanted if one in free]
@@ -184,7 +185,7 @@ class Queue(Database):
         table = reviews.c
         query = (
             select(table.prediction_id, table.lease_until)
-            .where(table.lease_actor == actor, table.lease_until > now, table.state != DONE)
+            .where(table.lease_actor == actor, table.lease_until > now, pending())
             .order_by(table.lease_until, table.priority.desc(), table.prediction_id)
         )
         with self._read() as connection:
@@ -229,7 +230,7 @@ class Queue(Database):
         )
         with self._read() as connection:
             rows = [tuple(row) for query in (whole, piecemeal) for row in connection.execute(query)]
-            count = select(func.count()).select_from(reviews).where(reviews.c.state != DONE)
+            count = select(func.count()).select_from(reviews).where(pending())
             waiting = int(connection.execute(count).scalar_one())
         counts = {
             what: sum(int(n) for one, _, n in rows if one == what) for what in ("accepted", "corrected", "skipped")

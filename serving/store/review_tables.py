@@ -28,6 +28,7 @@ reviews = Table(
     Column("second_by", String(200)),
     Column("second_at", Moment),
     Index(None, "state", "priority"),
+    Index(None, "state", "done_at"),
     Index(None, "lease_actor"),
 )
 

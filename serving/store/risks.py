@@ -15,7 +15,7 @@ from complaints.errors import Conflict, NotFound
 from complaints.policy import Policy
 from complaints.records import Context, Level, Observation
 from serving.store.contexts import Issues, find_salt
-from serving.store.database import Database
+from serving.store.keys import Key, Keys, claim_key
 from serving.store.people import write_log
 from serving.store.tables import alerts, assessments, issues, observations, policies, predictions, verdicts
 
@@ -85,7 +85,7 @@ class Decided:
     note: str | None
 
 
-class Risks(Database):
+class Risks(Keys):
     """Queries about risks."""
 
     def register(self, policy: Policy, now: datetime) -> str:
@@ -117,9 +117,17 @@ class Risks(Database):
         with self._write() as connection:
             return find_salt(connection)
 
-    def observe(self, prediction_id: str, observation: Observation, actor: str | None, now: datetime) -> str:
-        """Keep an observation, and return its id; raises NotFound where there is no such assessment."""
+    def observe(
+        self,
+        prediction_id: str,
+        observation: Observation,
+        actor: str | None,
+        now: datetime,
+        key: Key | None = None,
+    ) -> str:
+        """Keep an observation, and return its id; raises NotFound where there is no such assessment, KeyTaken."""
         with self._write() as connection:
+            _claim(connection, key)
             _require(connection, prediction_id)
             observation_id = _new("obs")
             values = observation.model_dump() | {
@@ -131,9 +139,10 @@ class Risks(Database):
             connection.execute(insert(observations), values)
         return observation_id
 
-    def judge(self, prediction_id: str, verdict: Verdict) -> str:
-        """Keep a verdict beside the assessment, which stays as it was; raises NotFound."""
+    def judge(self, prediction_id: str, verdict: Verdict, key: Key | None = None) -> str:
+        """Keep a verdict beside the assessment, which stays as it was; raises NotFound, KeyTaken."""
         with self._write() as connection:
+            _claim(connection, key)
             _require(connection, prediction_id)
             return write_verdict(connection, prediction_id, verdict)
 
@@ -197,18 +206,25 @@ class Risks(Database):
             )
             return _decided(row), [(one[0], one[1], one[2]) for one in connection.execute(query)]
 
-    def decide(self, alert_id: str, status: Status, actor: str, note: str | None, now: datetime) -> None:
-        """Accept or reject an open alert, once; raises NotFound, AlreadyDecided."""
+    def decide(
+        self, alert_id: str, status: Status, actor: str, note: str | None, now: datetime, key: Key | None = None
+    ) -> None:
+        """Accept or reject an open alert, once; the same again by the same person changes nothing.
+
+        Raises NotFound, AlreadyDecided, KeyTaken.
+        """
         _check(alert_id, "alert")
         values = {"status": status, "decided_by": actor, "decided_at": now, "note": note}
         with self._write() as connection:
+            _claim(connection, key)
             here = and_(alerts.c.id == alert_id, alerts.c.status == "open")
             if connection.execute(update(alerts).where(here).values(**values)).rowcount:
                 return
             row = connection.execute(select(alerts).where(alerts.c.id == alert_id)).mappings().first()
-        if row is None:
-            raise NotFound("there is no alert of this id")
-        raise AlreadyDecided(f"{row['decided_by']} has {row['status']} this alert already")
+            if row is None:
+                raise NotFound("there is no alert of this id")
+            if (row["status"], row["decided_by"], row["note"]) != (status, actor, note):
+                raise AlreadyDecided(f"{row['decided_by']} has {row['status']} this alert already")
 
 
 def write_verdict(connection: Connection, prediction_id: str, verdict: Verdict, decision_id: str | None = None) -> str:
@@ -219,6 +235,12 @@ def write_verdict(connection: Connection, prediction_id: str, verdict: Verdict, 
     detail: dict[str, object] = {"suggested": verdict.suggested, "level": verdict.level}
     write_log(connection, verdict.actor, "judged", prediction_id, detail, verdict.given_at)
     return str(values["id"])
+
+
+def _claim(connection: Connection, key: Key | None) -> None:
+    """Claim a key, if there is one; its answer is set when it is known (`Keys.once`)."""
+    if key is not None:
+        claim_key(connection, key, "")
 
 
 def _joined() -> Select[tuple[object, ...]]:

@@ -101,8 +101,9 @@ issues = Table(
     Column("members", Integer, nullable=False),
     Column("first_at", Moment, nullable=False),
     Column("last_at", Moment, nullable=False),
+    Column("received_at", Moment),  # when the store got the first of them, whatever time that has of its own
     Index(None, "category", "product", "space", "last_at"),
-    Index(None, "space", "first_at"),
+    Index(None, "space", "received_at"),
 )
 
 issue_hours = Table(
@@ -150,6 +151,7 @@ assessments = Table(
     Column("resolve_by", Moment),
     Column("policy", String(120), nullable=False),
     Column("arm", String(20), nullable=False),
+    Column("caller", String(16)),  # of the hash of the key that it came with, to tell callers' ticket numbers apart
     Index(None, "stored_at", "prediction_id"),
     Index(None, "customer", "at"),
     Index(None, "issue_id", "counted", "at"),

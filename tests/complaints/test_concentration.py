@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from complaints.bursts import Alert, Arrival, Memory, Placement, place
+from complaints.bursts import MOST_ISSUES, Alert, Arrival, Memory, Placement, place
 from complaints.concentration import (
     Baseline,
     alarm,
@@ -152,6 +152,43 @@ def test_complaints_that_arrive_late_count_where_they_belong(policy: Policy) -> 
     # A time far in the future does not stop the clock for the others.
     memory, _ = run(policy, [arrival(datetime(2199, 1, 1, tzinfo=UTC)), *burst])
     assert len(memory.alerts) == 1
+
+
+def others(count: int, at: datetime) -> list[Arrival]:
+    """So many complaints, each on a matter of its own."""
+    rng = np.random.default_rng(1)
+    return [arrival(at, "".join(map(chr, rng.integers(0x4E00, 0x9000, 14)))) for _ in range(count)]
+
+
+def test_newer_issues_do_not_hide_an_old_one(policy: Policy) -> None:
+    memory, [first] = run(policy, [arrival(MONDAY)])
+    run(policy, others(MOST_ISSUES + 1, MONDAY + 5 * HOUR), memory)
+    _, [second] = run(policy, [arrival(MONDAY + MINUTE)], memory)
+    assert second.issue_id == first.issue_id
+
+
+def test_a_complaint_that_comes_again_joins_what_it_began(policy: Policy) -> None:
+    memory, [first] = run(policy, [arrival(MONDAY)])
+    run(policy, others(MOST_ISSUES + 1, MONDAY + HOUR), memory)  # of its own window: they take all places
+    _, [second] = run(policy, [arrival(MONDAY)], memory)
+    assert second.issue_id == first.issue_id
+    assert sum(memory.hours(first.issue_id).values()) == 2
+    assert memory.crowd(first.issue_id, MONDAY, 3 * HOUR)[0] == 3
+    _, [third] = run(policy, [arrival(MONDAY + 2 * DAY)], memory)  # of two, it lives for longer than a day
+    assert third.issue_id == first.issue_id
+
+
+def test_a_back_dated_complaint_makes_no_baseline(policy: Policy) -> None:
+    def got(at: datetime, days: int) -> Arrival:
+        return arrival(at, received=MONDAY + days * DAY)
+
+    young = [got(MONDAY - 60 * DAY, 0), *(got(one.at, 0) for one in every(MINUTE, 20))]
+    memory, _ = run(policy, young)
+    assert not memory.alerts
+    assert memory.since("s") == MONDAY
+    later = [got(one.at, 60) for one in every(MINUTE, 20, MONDAY + 60 * DAY)]
+    [alert] = run(policy, later, memory)[0].alerts.values()
+    assert alert.reason == "growth"  # by now it knows that there are none
 
 
 def test_a_rejected_burst_is_none(policy: Policy) -> None:

@@ -87,7 +87,7 @@ def test_it_is_complete(service: httpx.Client) -> None:
                 if int(status) >= 400:
                     assert list(response["content"]) == ["application/problem+json"], (path, status)
     posts = document["paths"]["/v1/predictions"]["post"]["responses"]
-    assert {"200", "400", "401", "403", "409", "413", "415", "422", "500", "503"} == set(posts)
+    assert {"200", "400", "401", "403", "408", "409", "413", "415", "422", "500", "503"} == set(posts)
     schemas = document["components"]["schemas"]
     assert schemas["ComplaintIn"]["examples"]
     assert schemas["PredictionOut"]["examples"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +18,10 @@ from typing import Any
 import httpx
 import pytest
 
+from complaints.bundle import Bundle
 from complaints.predictor import Predictor
 from serving.champion import Fixed, Snapshot
+from serving.routes import body
 from serving.settings import Settings
 
 URL = "/v1/predictions"
@@ -189,6 +194,74 @@ def test_a_caller_who_hangs_up_frees_the_place(gated: Any, wait_until: Any, url:
         assert "gone" not in gate.asked
 
 
+HALF = b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+
+
+def test_a_caller_who_hangs_up_in_the_middle_of_a_body(
+    served: Any, snapshot: Snapshot, tmp_path: Path, wait_until: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(Settings(home=tmp_path), Fixed(snapshot)) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as caller:
+            caller.sendall(HALF)
+            wait_until(lambda: client.get("/health/live").is_success)
+        counted = 'jianwei_requests_total{method="POST",route="/v1/predictions",status="%d"} 1.0'
+        wait_until(lambda: counted % 499 in client.get("/metrics").text)
+        assert counted % 500 not in client.get("/metrics").text
+    assert "unexpected" not in capfd.readouterr().err
+
+
+def test_a_body_that_stops_coming(
+    served: Any, snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "PATIENCE", 0.2)
+    with (
+        served(Settings(home=tmp_path), Fixed(snapshot)) as client,
+        socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as caller,
+    ):
+        caller.sendall(HALF)
+        answer = b"".join(iter(lambda: caller.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"urn:jianwei:problem:too-slow" in answer
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from complaints.risk import Policy
+from serving import app
+from serving.champion import Fixed, load
+from serving.settings import Settings
+
+app.GRACE = 1
+source = Fixed(load(Path(sys.argv[1]), Policy.load(), version="1", alias=None))
+app.listen(app.create_app(Settings(home=Path(sys.argv[2])), source), "127.0.0.1", int(sys.argv[3]))
+"""
+
+
+def test_it_stops_though_somebody_is_sending_for_ever(bundle: Bundle, tmp_path: Path, wait_until: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", STOPPED, str(bundle.path), str(tmp_path), str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def ready() -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).is_success
+        return False
+
+    try:
+        wait_until(ready, 60)
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(HALF)
+            assert httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False).is_success
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_an_unforeseen_error_tells_nothing(gated: Any, wait_until: Any) -> None:
     with gated(workers=1) as (client, gate):
         for url, body in ((URL, {"text": "boom"}), (BATCH, {"items": [{"text": "boom"}]})):
@@ -204,6 +277,12 @@ def test_it_stops_while_callers_wait(gated: Any, wait_until: Any) -> None:
         statuses = in_background(pool, client, 3)
         wait_until(lambda: depth(client) == 2)
         statuses()
+
+
+def test_health_may_be_asked_without_a_body(service: httpx.Client) -> None:
+    for path in ("/health/live", "/health/ready"):
+        answer = service.head(path, headers={"Authorization": ""})
+        assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_a_lost_database_is_said(served: Any, snapshot: Snapshot, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import event
 
 from complaints.errors import Conflict, InvalidInput, NotFound
 from complaints.policy import Policy
@@ -387,3 +389,36 @@ def test_a_case_shows_its_surroundings(store: Store, put: Any) -> None:
     assert (seen.place.state, seen.place.outcome) == ("waiting", None)
     with pytest.raises(NotFound):
         store.case(new_id(NOW), "王")
+
+
+def test_cases_that_are_done_are_not_looked_at(tmp_path: Path, put: Any) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'x.db'}")
+    for i in range(3):
+        put(store, vector=i)
+    asked = list[tuple[str, Any]]()
+    event.listen(store._engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    store.claim("王", now=NOW)
+    store.queue(Filters(), now=NOW)
+    store.progress("王", NOW - DAY)
+    store.versions()
+    store.held("王", NOW)
+    plans = list[str]()
+    with store._engine.connect() as connection:
+        for query, values in list(asked):
+            if query.startswith("SELECT"):
+                plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)]
+    assert any("INDEX ix_reviews_state" in one for one in plans)
+    tables = ("reviews", "review_decisions", "assessments", "predictions")
+    assert [one for one in plans if one.startswith(tuple(f"SCAN {table}" for table in tables))] == []
+    store.close()
+
+
+def test_what_was_reviewed_last_makes_its_like_worth_less(store: Store, put: Any) -> None:
+    like, unlike = put(store, confidence=0.5, vector=1), put(store, confidence=0.6, vector=2)
+    assert ids(store) == [like, unlike]
+    done, second = put(store, vector=1), put(store, confidence=0.99, vector=3)
+    assert ids(store)[0] != like or ids(store).index(done) > 1
+    store.accept(done, "王", taxonomy_version="1", now=NOW)
+    assert ids(store) == [unlike, like, second]
+    store.take("李", unlike, now=NOW)  # under review, like the one that is done
+    assert ids(store)[0] == like

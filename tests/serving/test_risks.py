@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
-from complaints.bursts import Memory, place
+from complaints.bursts import MOST_ISSUES, Memory, place
 from complaints.concentration import lexical, pack
 from complaints.errors import PolicyError
 from complaints.policy import PACKAGED, Policy
@@ -22,9 +24,10 @@ from complaints.risk import assess
 from serving.champion import Fixed, Snapshot
 from serving.policies import Policies
 from serving.settings import Settings
-from serving.store.contexts import Arrival, Draft
+from serving.store.contexts import Arrival, Draft, Issues
 from serving.store.engine import open_engine
 from serving.store.queries import Outcome, Store, Stored, new_id
+from serving.store.tables import issues
 
 DEFAULT = (PACKAGED / "default.yaml").read_text(encoding="utf-8")
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
@@ -97,7 +100,58 @@ def test_a_repeated_request_counts_once(client: httpx.Client) -> None:
     assert "third" not in codes(send(client, customer={"id": "C3"}, at=START + timedelta(hours=1)))
 
 
+def test_each_caller_numbers_their_own_tickets(served: Any, snapshot: Snapshot, tmp_path: Path, url: str) -> None:
+    keys = ("a" * 32, "b" * 32)
+    with served(Settings(home=tmp_path, database_url=url, api_keys=keys), Fixed(snapshot)) as client:
+        for key in (keys[0], keys[1], keys[0], keys[1]):
+            client.headers["Authorization"] = f"Bearer {key}"
+            last = send(client, ticket_id="1", customer={"id": "C1"})
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        query = text("SELECT counted FROM assessments ORDER BY stored_at, prediction_id")
+        assert [bool(one) for one in connection.execute(query).scalars()] == [True, True, False, False]
+        connection.execute(text("UPDATE assessments SET caller = NULL"))  # as before callers were kept
+    engine.dispose()
+    with served(Settings(home=tmp_path, database_url=url, api_keys=keys), Fixed(snapshot)) as client:
+        client.headers["Authorization"] = f"Bearer {keys[1]}"
+        assert client.get(f"{URL}/{last['id']}/risk").json()["alike_before"] == 1
+        again = send(client, ticket_id="1", customer={"id": "C1"})
+        assert client.get(f"{URL}/{again['id']}/risk").json()["alike_before"] == 0
+
+
 # ---- observations and verdicts
+
+
+def test_a_repeated_word_on_a_risk_is_kept_once(client: httpx.Client) -> None:
+    where = f"{URL}/{send(client)['id']}"
+    for path, body in (("observations", {"reads": 5000}), ("risk", {"level": "high", "actor": "王芳"})):
+        key = {"Idempotency-Key": path}
+        first = client.post(f"{where}/{path}", json=body, headers=key)
+        assert first.status_code == 201, first.text
+        client.post(f"{where}/observations", json={"reads": 9_000_000})
+        again = client.post(f"{where}/{path}", json=body, headers=key)
+        assert (again.status_code, again.content) == (201, first.content)
+        other = client.post(f"{where}/{path}", json=body | {"actor": "李强"}, headers=key)
+        assert (other.status_code, other.json()["type"]) == (409, "urn:jianwei:problem:conflict")
+    now = client.get(f"{where}/risk").json()
+    assert (len(now["observations"]), len(now["verdicts"])) == (3, 1)
+    # What is refused leaves its key free.
+    key = {"Idempotency-Key": "new"}
+    body = {"level": "high", "actor": "王芳"}
+    assert client.post(f"{URL}/pred_x/risk", json=body, headers=key).status_code == 404
+    assert client.post(f"{where}/risk", json=body, headers=key).status_code == 201
+
+
+def test_the_same_word_on_a_risk_at_once_is_kept_once(client: httpx.Client) -> None:
+    where = f"{URL}/{send(client)['id']}"
+
+    def post(_: int) -> int:
+        key = {"Idempotency-Key": "k"}
+        return client.post(f"{where}/observations", json={"reads": 5000}, headers=key).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(post, range(12))) == {201}
+    assert len(client.get(f"{where}/risk").json()["observations"]) == 1
 
 
 def test_observations_move_the_index_and_leave_the_answer(client: httpx.Client) -> None:
@@ -191,11 +245,25 @@ def test_a_burst_is_told_once_and_decided_once(client: httpx.Client) -> None:
     told = client.post(where, json={"accept": False, "actor": "王芳", "note": "演练，找13900139000"})
     assert (told.status_code, told.json()["status"], told.json()["decided_by"]) == (201, "rejected", "王芳")
     assert told.json()["note"] == "演练，找<手机号>"
+    same = {"accept": False, "actor": "王芳", "note": "演练，找13900139000"}
+    for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
+        again = client.post(where, json=same, headers=headers)
+        assert (again.status_code, again.json()) == (201, told.json())
+    again = client.post(where, json={"accept": True, "actor": "王芳"}, headers={"Idempotency-Key": "k"})
+    assert (again.status_code, again.json()["type"]) == (409, "urn:jianwei:problem:conflict")
     again = client.post(where, json={"accept": True, "actor": "李强"})
     assert (again.status_code, again.json()["type"]) == (409, "urn:jianwei:problem:already-decided")
     after = client.post(f"{URL}:batch", json={"items": burst(60, 5)}).json()["items"]
     assert not any("burst" in codes(item["prediction"]) for item in after)
     assert len(client.get("/v1/alerts").json()["alerts"]) == 1
+
+
+def test_a_back_dated_ticket_teaches_no_baseline(client: httpx.Client) -> None:
+    send(client, at=START - timedelta(days=60))
+    for i in range(15):
+        last = send(client, at=START + i * timedelta(minutes=1))
+    assert not client.get("/v1/alerts").json()["alerts"]
+    assert client.get(f"{URL}/{last['id']}/risk").json()["burst"] == 0
 
 
 HEADS = {
@@ -257,6 +325,35 @@ def test_the_store_and_the_memory_agree(url: str, policy: Policy) -> None:
         place(again, arrival, policy.burst, policy.calendar)
     assert again.alerts == stored  # replayed from the store, in the order that they came
     assert max(one.alike_before for one in contexts) > 2
+    store.close()
+
+
+@pytest.mark.parametrize("later", [timedelta(hours=5), timedelta(hours=1)])
+def test_a_ticket_that_comes_again_after_many_others_finds_its_issue(
+    url: str, policy: Policy, later: timedelta
+) -> None:
+    store, contexts = Store(url), list[Context]()
+    [draft] = stream(0, 1)
+    save(store, policy, draft, contexts)
+    arrival = draft.arrival
+    centre = pack(np.eye(len(arrival.vector) // 2, dtype=np.float32)[0])
+    others = [
+        {
+            "id": f"issue_{i}", "category": arrival.category, "product": arrival.product, "space": arrival.space,
+            "centre": centre, "members": 1, "first_at": arrival.at + later, "last_at": arrival.at + later,
+            "received_at": arrival.at + later,
+        }
+        for i in range(MOST_ISSUES + 1)
+    ]  # fmt: skip
+    with store._write() as connection:
+        connection.execute(insert(issues), others)
+    save(store, policy, draft, contexts)
+    save(store, policy, replace(draft, ticket_id=None), contexts)
+    stored = list(store.between(START - timedelta(days=1), START + timedelta(days=1)))
+    assert len({one.issue_id for one in stored}) == 1
+    assert [one.counted for one in stored] == [True, False, True]
+    with store._read() as connection:
+        assert Issues(connection, policy).crowd(stored[0].issue_id, arrival.at, timedelta(hours=3))[0] == 3
     store.close()
 
 

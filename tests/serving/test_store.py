@@ -11,17 +11,22 @@ from typing import Any
 
 import httpx
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from complaints.errors import Conflict, NotFound
+from complaints.policy import Policy
 from complaints.records import HeadPrediction
 from serving.champion import Fixed, Snapshot
 from serving.settings import Settings
+from serving.store import engine as engine_module
+from serving.store.contexts import Issues
 from serving.store.engine import open_engine
 from serving.store.queries import Key, Store, Stored, StoreError, new_id
-from serving.store.tables import idempotency_keys, metadata, prediction_heads, predictions
+from serving.store.tables import idempotency_keys, issues, metadata, prediction_heads, predictions
 
 HEAD = HeadPrediction(
     decision="auto", label="a", name="甲", confidence=0.9, threshold=0.5, prediction_set=("a",), top_k=()
@@ -64,6 +69,28 @@ def test_the_migrations_make_the_tables(url: str) -> None:
         options = {"compare_type": True, "include_object": known}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
     engine.dispose()
+
+
+def test_a_store_of_the_release_before_is_brought_up_to_date(url: str, put: Any) -> None:
+    before = datetime.now(UTC) - timedelta(days=100)
+    store = Store(url)
+    cases = [put(store, at=before + timedelta(days=i)) for i in range(3)]
+    store.close()
+    config = Config()
+    config.set_main_option("script_location", str(Path(engine_module.__file__).parent / "migrations"))
+    engine = open_engine(url, migrating=True)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0005")
+        connection.execute(text("UPDATE issues SET first_at = :at"), {"at": datetime(2001, 1, 1, tzinfo=UTC)})
+    store = Store(url)
+    with store._read() as connection:
+        # One issue, received with the first of its complaints.
+        assert list(connection.execute(select(issues.c.received_at)).scalars()) == [before]
+        assert Issues(connection, Policy.load()).since("space") == before
+    assert [store.response(one) for one in cases] == ["{}"] * 3
+    assert put(store)
+    store.close()
 
 
 def test_many_start_at_once(url: str) -> None:
@@ -143,6 +170,39 @@ def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"something else" * 100)
     with pytest.raises(StoreError):
         Store(f"sqlite:///{tmp_path / 'x.db'}")
+
+
+def test_what_cannot_be_opened_is_said_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    newer = f"sqlite:///{tmp_path / 'newer.db'}"
+    Store(newer).close()
+    engine = open_engine(newer)
+    with engine.connect().execution_options(jianwei_writes=0.0) as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    for url, said in (
+        (f"sqlite:///{tmp_path / 'file' / 'x.db'}", "x.db cannot be made"),
+        (f"sqlite:///{tmp_path}", "cannot be opened"),
+        (newer, "newer.db was written by a newer release"),
+        ("mysql://u:secret@h/x", "not in mysql"),
+        ("postgresql+none://u:secret@h/x", "that is no database URL"),
+        ("postgresql://u:secret@h:port/x", "that is no database URL"),
+        ("secret", "that is no database URL"),
+        ("postgresql+pg8000://u:secret@h/x", r"needs pg8000: pip install .*'\.\[postgres\]'"),
+        (f"postgresql://u:secret@/x?host={tmp_path}", "database x on this machine cannot be opened"),
+    ):
+        with pytest.raises(StoreError, match=said) as raised:
+            Store(url)
+        assert "secret" not in str(raised.value)
+
+
+def test_others_on_the_machine_do_not_read_it(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'x.db'}")
+    store.save([row()], "x")
+    assert {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {
+        "x.db": 0o600, "x.db-wal": 0o600, "x.db-shm": 0o600
+    }  # fmt: skip
+    store.close()
 
 
 def test_the_service_on_postgresql(served: Any, snapshot: Snapshot, tmp_path: Path, postgres: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from serving.store.database import Database
+from serving.store.engine import open_engine
 from serving.store.queries import Store, StoreError
 from serving.store.tables import salts
 
@@ -122,3 +125,30 @@ def at_once_without_writer(store: Store) -> list[BaseException]:
             store._together(writes(f"n{i}"))
         found.append(raised.value)
     return found
+
+
+def test_a_locked_database_is_said_to_all_who_wait(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    other = sqlite3.connect(tmp_path / "store.db")
+    other.execute("BEGIN IMMEDIATE")  # another process in the middle of something
+    with ThreadPoolExecutor(JOBS) as threads:
+        futures = [threads.submit(store._together, writes(f"n{i}")) for i in range(JOBS)]
+        futures.append(threads.submit(store.salt))
+        # Together they wait no longer than one alone: were each to try for itself, it would be a minute.
+        assert all(isinstance(future.exception(timeout=15), StoreError) for future in futures)
+    other.rollback()
+    assert stored(store) == set()
+    assert store._together(writes("later")) == "later"
+    store.close()
+    other.close()
+
+
+def test_a_lock_on_postgresql_is_not_waited_for_for_ever(empty_postgres: str) -> None:
+    store, other = Store(empty_postgres), open_engine(empty_postgres)
+    with other.begin() as connection, ThreadPoolExecutor(1) as threads:
+        connection.exec_driver_sql("LOCK TABLE salts")
+        waits = threads.submit(store._together, writes("n"))
+        assert isinstance(waits.exception(timeout=15), StoreError)
+    assert store._together(writes("later")) == "later"
+    other.dispose()
+    store.close()
