@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 SERVED_TOKENS = 512
 # Rows of its own from which a model learns what is foreign to it; more do not move the boundary.
 SCOPE_ROWS = 4_000
+# Texts that are carried along to be shown, 3 kB each with their vector.
+SHOWN_ROWS = 4_000
 
 
 def draft(
@@ -67,7 +69,7 @@ def draft(
         encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
         learned = learn_calibration(encoder, written, recipe, taxonomy, parts, crossed)
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
-        if shown := [example for example in parts.train if example.show]:
+        if shown := _few([example for example in parts.train if example.show], SHOWN_ROWS, recipe.fit.seed):
             vectors = encoder.encode([read_text(example) for example in shown]).vectors
             write_examples(folder, [(text.mask(one.complaint.text), one.labels) for one in shown], vectors)
         encoder.close()
@@ -113,9 +115,9 @@ def learn_calibration(
 
 
 def _few(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
-    """At most so many examples, drawn at random."""
+    """At most so many examples, drawn at random; all, in their order, where there are no more."""
     draw = random.Random(seed)  # noqa: S311 - a sample, no secret
-    return draw.sample(list(examples), min(most, len(examples)))
+    return list(examples) if len(examples) <= most else draw.sample(list(examples), most)
 
 
 def finish(

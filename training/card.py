@@ -39,6 +39,10 @@ def notice(base: str) -> str:
     return BASE_NOTICE.format(base=base)
 
 
+def _run(manifest: Manifest) -> str:
+    return f"by MLflow run `{manifest.run_id}`" if manifest.run_id else "outside MLflow"
+
+
 def _folds(manifest: Manifest) -> str:
     """How calibration went where rows are few."""
     folds = manifest.metrics.get("calibration/folds")
@@ -68,7 +72,7 @@ def card(
         f"Reads Chinese text and answers {', '.join(f'{n} ({h.size} labels)' for n, h in taxonomy.heads.items())}; "
         f"taxonomy {taxonomy.name} {taxonomy.version}. Fine-tuned from {manifest.base_model}; int8 graph for CPUs.",
         "",
-        f"Made {manifest.created_at:%Y-%m-%d} by MLflow run `{manifest.run_id}`, code {manifest.code_version}. "
+        f"Made {manifest.created_at:%Y-%m-%d} {_run(manifest)}, code {manifest.code_version}. "
         f"Texts over {manifest.length.max_tokens} tokens are read from both ends, and the answer says so.",
         "",
         f"Rows: train {counts['train']}, calibration {counts['calibration']}, test {counts['test']}; near-duplicates "
