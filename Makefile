@@ -12,7 +12,7 @@ serve: $(VENV)/.serve            ## install the serving set and serve on PORT
 	$(BIN)/jianwei serve --port $(PORT)
 
 test: check                      ## everything: style, types, contracts, tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev              ## style, types and import contracts alone
 	$(BIN)/ruff check .
