@@ -14,7 +14,7 @@ from sqlalchemy import Connection, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from complaints.errors import JianweiError
-from serving.store.engine import WRITES, NewerStore, migrate, open_engine
+from serving.store.engine import BUSY, PATIENT, WRITES, NewerStore, migrate, open_engine
 from serving.store.tables import predictions
 
 Result = TypeVar("Result")
@@ -53,7 +53,8 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        with refused(), self._engine.connect().execution_options(**{WRITES: time.monotonic()}) as connection:
+        until = time.monotonic() + PATIENT / 1000
+        with refused(), self._engine.connect().execution_options(**{WRITES: until}) as connection:
             if self._writing is None:
                 with connection.begin():
                     yield connection
@@ -71,27 +72,35 @@ class Database:
         if self._writing is None:
             with self._write() as connection:
                 return job(connection)
-        mine: Future[Result] = Future()
+        mine = _Job(job, Future(), time.monotonic() + BUSY / 1000)
         with self._listing:
-            self._jobs.append(_Job(job, mine, time.monotonic()))
-        with self._writing:
-            if not mine.done():  # else whoever wrote before took this one along
-                with self._listing:
-                    jobs, self._jobs = self._jobs, []
-                self._run(jobs)
-        return mine.result()
+            self._jobs.append(mine)
+        if self._writing.acquire(timeout=BUSY / 1000):
+            try:
+                if not mine.future.done():  # else whoever wrote before took this one along
+                    with self._listing:
+                        jobs, self._jobs = self._jobs, []
+                    self._run(jobs)
+            finally:
+                self._writing.release()
+        else:
+            with self._listing:
+                if mine in self._jobs:  # else somebody has just taken it along
+                    self._jobs.remove(mine)
+                    raise StoreError("the database is locked")
+        return mine.future.result()  # type: ignore[no-any-return]
 
     def _run(self, jobs: list[_Job]) -> None:
         """Run jobs in one transaction, or, where one of them fails, each in its own; every future gets its end.
 
         Where it is the database that fails, all of them do: to try again would only make them wait again.
         """
-        groups, since = [jobs], min(one.since for one in jobs)
+        groups, until = [jobs], min(one.until for one in jobs)
         while groups:
             group, *groups = groups
             running = False
             try:
-                with refused(), self._engine.connect().execution_options(**{WRITES: since}) as connection:
+                with refused(), self._engine.connect().execution_options(**{WRITES: until}) as connection:
                     with connection.begin():
                         running = True
                         results = [one.work(connection) for one in group]
@@ -111,11 +120,11 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is to be written, where its end goes, and since when its caller waits (time.monotonic)."""
+    """What is to be written, where its end goes, and until when its caller waits (time.monotonic)."""
 
     work: Callable[[Connection], Any]
     future: Future[Any]
-    since: float
+    until: float
 
 
 @contextmanager

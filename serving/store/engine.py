@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from pathlib import Path
@@ -11,13 +12,15 @@ from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, creat
 
 from complaints.errors import JianweiError
 
-# Execution option of a connection that is going to write: since when its caller waits (time.monotonic).
+# Execution option of a connection that is going to write: until when its caller waits (time.monotonic).
 WRITES = "jianwei_writes"
 # Milliseconds that is waited for another process's write, and for locks: callers are answered after about 3 s.
 BUSY = 3000
+# A person's word, a claim: two processes that both write all the time keep each other off for longer than that.
+PATIENT = 10_000
 # A migration of another process takes longer.
 _BUSY_MIGRATING = 60_000
-# Who has waited so long in our own queue waits no longer for others; but a commit may be just under way.
+# Who has waited long enough in our own queue waits no longer for others; but a commit may be just under way.
 _SHORTEST = 50
 _LEFT = "jianwei_left"
 # Seconds until a PostgreSQL server that cannot be reached is given up.
@@ -53,13 +56,14 @@ def open_engine(url: str, *, migrating: bool = False) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later can fail at once, unwaited: take the lock at the start.
-        waits = connection.get_execution_options().get(WRITES)
-        waited = 0 if waits is None else round((time.monotonic() - waits) * 1000)
-        left = busy if waited < _SHORTEST else max(_SHORTEST, busy - waited)
+        until = connection.get_execution_options().get(WRITES)
+        # In steps, for most wait for nothing and need not be told anew.
+        steps = 0 if until is None else math.ceil((until - time.monotonic()) * 1000 / _SHORTEST)
+        left = busy if until is None else _SHORTEST * max(1, steps)
         if connection.info.get(_LEFT, busy) != left:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {left}")
             connection.info[_LEFT] = left
-        connection.exec_driver_sql("BEGIN" if waits is None and not migrating else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if until is None and not migrating else "BEGIN IMMEDIATE")
 
     return engine
 
