@@ -46,9 +46,14 @@ def packaged() -> str:
     return f"consumer packaged {Bundle.open(packaged_bundle()).digest[:12]}"
 
 
+def said(err: str) -> list[str]:
+    """Lines of the command; those of JSON are of services that other tests have running."""
+    return [line for line in err.splitlines() if not line.startswith("{")]
+
+
 def test_one_complaint_says_who_answered(command: Command, packaged: str) -> None:
     code, out, err = command("predict", "快递三天没动静")
-    assert (code, err) == (0, f"model: {packaged}\n")
+    assert (code, said(err)) == (0, [f"model: {packaged}"])
     answer = json.loads(out)
     assert answer["heads"]["category"]["label"]
     assert (answer["model_version"], answer["policy_version"], answer["taxonomy_version"]) == (
@@ -57,7 +62,7 @@ def test_one_complaint_says_who_answered(command: Command, packaged: str) -> Non
         Taxonomy.load("consumer").version,
     )
     code, _, err = command("predict", "快递三天没动静", "--bundle", packaged_bundle())
-    assert (code, err) == (0, f"model: {packaged.replace('packaged', 'bundle')}\n")
+    assert (code, said(err)) == (0, [f"model: {packaged.replace('packaged', 'bundle')}"])
     code, _, err = command("predict", "快递三天没动静", "--channel", "渠道")
     assert code == 2
     assert "--created-at and --channel name columns of a file" in err
