@@ -197,17 +197,21 @@ def _readings(raw: str) -> Iterator[_Reading]:
 def _folded(reading: _Reading) -> _Reading:
     for _ in range(MOST_ROUNDS):
         text, origins = _put(reading, ((found, html.unescape(found[0])) for found in _REFERENCE.finditer(reading[0])))
-        parts = [_visible(c) for c in text]
+        # A letter and its accents are one character to `clean`, and no letter of a number plate.
+        starts = [i for i, c in enumerate(text) if not i or not unicodedata.combining(c)]
+        spans = list(zip(starts, [*starts[1:], len(text)][: len(starts)], strict=True))
+        parts = [_visible(text[start:end]) for start, end in spans]
         after = "".join(parts)
         if after == reading[0]:
             break
-        reading = after, [place for place, part in zip(origins, parts, strict=True) for _ in part]
+        places = [(origins[start][0], origins[end - 1][1]) for start, end in spans]
+        reading = after, [place for place, part in zip(places, parts, strict=True) for _ in part]
     return reading
 
 
 @lru_cache(CHARACTERS)
 def _visible(character: str) -> str:
-    """What `clean` leaves of one character that stands alone; white space stays as it is."""
+    """What `clean` leaves of one character, accents included, that stands alone; white space stays as it is."""
     return simplify(_CONTROL.sub("", _INVISIBLE.sub("", unicodedata.normalize("NFKC", character))))
 
 

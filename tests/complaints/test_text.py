@@ -368,6 +368,7 @@ def broken(draw: st.DrawFn) -> str:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(pieces | broken(), max_size=4).map("".join))
 @example("1\u200b3800138000&#8203;13800138000")
+@example("粤A000000A\u0300")
 def test_cleaning_finds_no_number_that_masking_left(raw: str) -> None:
     shown = mask(raw)
     assert Counter(MASKS.findall(clean(shown).text)) <= Counter(MASKS.findall(shown))
