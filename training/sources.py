@@ -69,8 +69,8 @@ def sha1(text: str) -> str:
 def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Read:
     """All rows of a recipe's sources; `folders` are searched for its files in turn, optional ones need not be there.
 
-    Raises UnreadableFile for a missing file or column and for one that cannot be read to its end, UnknownLabel (naming
-    file, row and value) for a label that neither the taxonomy nor `rename` knows.
+    Raises UnreadableFile for a missing file or column, UnknownLabel (naming file, row and value) for a label
+    that neither the taxonomy nor `rename` knows.
     """
     read = Read([])
     for source in recipe.sources:
