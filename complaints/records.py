@@ -11,6 +11,7 @@ Decision = Literal["auto", "suggest", "review"]
 Reason = Literal["below_threshold", "heads_conflict", "too_long", "out_of_scope", "not_chinese", "empty_after_cleaning"]
 Level = Literal["low", "medium", "high"]
 Short = Annotated[str, StringConstraints(max_length=200)]
+LONGEST_TITLE = 1000
 
 
 class _Record(BaseModel):
@@ -30,7 +31,7 @@ class Complaint(_Record):
     """One complaint with its context; only `text` is needed."""
 
     text: str = Field(description="What the customer said, as it came in")
-    title: str | None = Field(None, max_length=1000, description="Subject line; read before the text")
+    title: str | None = Field(None, max_length=LONGEST_TITLE, description="Subject line; read before the text")
     ticket_id: Short | None = Field(None, description="The caller's ticket number; comes back in the answer")
     channel: Short | None = Field(None, description="Where it came in: app, phone, social …")
     created_at: datetime | None = Field(None, description="When it came in; deadlines count from here")

@@ -13,11 +13,8 @@ from mlflow.pyfunc import PythonModel
 
 from complaints.bundle import Bundle
 from complaints.predictor import Predictor
-from complaints.records import Complaint
+from complaints.records import LONGEST_TITLE, Complaint
 from complaints.risk import Policy
-
-# Characters of a title that are read, as in training (training/sources.py).
-TITLE = 1000
 
 
 class TriageModel(PythonModel):  # type: ignore[misc]
@@ -31,7 +28,7 @@ class TriageModel(PythonModel):  # type: ignore[misc]
         """For each head: `HEAD`, `HEAD_confidence`, `HEAD_decision`; and `risk_level`, `propagation_index`."""
         titles = model_input["title"] if "title" in model_input else [None] * len(model_input)
         complaints = [
-            Complaint(text=_said(text), title=_said(title)[:TITLE] or None)
+            Complaint(text=_said(text), title=_said(title)[:LONGEST_TITLE] or None)
             for text, title in zip(model_input["text"], titles, strict=True)
         ]
         rows = []

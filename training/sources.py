@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from complaints.errors import InvalidInput, UnknownLabel, UnreadableFile
 from complaints.files import BadRow, DataFile, Row
-from complaints.records import Complaint
+from complaints.records import LONGEST_TITLE, Complaint
 from complaints.taxonomy import Head, Taxonomy
 from training.recipe import Recipe, Source, find
 
@@ -133,7 +133,7 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
         channel = values.get(source.channel) if source.channel else None
         read.examples.append(
             Example(
-                Complaint(text=text, title=title and title[:1000], channel=channel and channel[:200]),
+                Complaint(text=text, title=title and title[:LONGEST_TITLE], channel=channel and channel[:200]),
                 labels,
                 path.stem,
                 split,

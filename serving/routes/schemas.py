@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, Strict
 
 from complaints.bundle import Manifest
-from complaints.records import Complaint, Customer, Evidence, HeadPrediction, Risk, Similar
+from complaints.records import LONGEST_TITLE, Complaint, Customer, Evidence, HeadPrediction, Risk, Similar
 from complaints.taxonomy import Responsibility
 from serving.problems import Problem
 
@@ -168,7 +168,7 @@ class ComplaintIn(_In):
         description="What the customer said, as it came in. Longer ones are refused with 413",
         json_schema_extra={"maxLength": LONGEST_TEXT},
     )
-    title: str | None = Field(None, max_length=1000, description="Subject line; read before the text")
+    title: str | None = Field(None, max_length=LONGEST_TITLE, description="Subject line; read before the text")
     ticket_id: Annotated[Short, Field(pattern=r"^[^\u0000-\u001f\u007f]*$")] | None = Field(
         None, description="The caller's ticket number, without control characters; comes back in the answer"
     )
