@@ -75,12 +75,19 @@ class _Caller:
 
 def requests(port: int, texts: Sequence[str]) -> list[bytes]:
     """Each text as the bytes of a whole request."""
-    made = []
-    for text in texts:
-        body = json.dumps({"text": text}, ensure_ascii=False).encode()
-        head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        made.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    return made
+    return [_request(port, PATH, {"text": text}) for text in texts]
+
+
+def batch_requests(port: int, texts: Sequence[str], size: int) -> list[bytes]:
+    """`size` texts a request, the last one having what is left."""
+    parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+    return [_request(port, f"{PATH}:batch", {"items": [{"text": text} for text in part]}) for part in parts]
+
+
+def _request(port: int, path: str, content: object) -> bytes:
+    body = json.dumps(content, ensure_ascii=False).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def drive(port: int, sent: Sequence[bytes], callers: int, *, total: int) -> Load:

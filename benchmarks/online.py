@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.load import Load, drive, requests
+from benchmarks.load import Load, batch_requests, drive, requests
 from benchmarks.rows import Taken, spread, timed
 from benchmarks.service import running
 from benchmarks.texts import distinct, read
@@ -29,6 +29,8 @@ TOO_MANY = 400
 CROWD = 2_000
 # Callers for the share of the engine: enough that its threads never wait for one.
 BUSY = 8
+# Texts a request, where a caller has many at once.
+TOGETHER = 64
 STARTS = 3
 # A service asks the registry 5 s after its start, and the first time imports mlflow for it: 3 s of a core.
 SETTLED = 12.0
@@ -86,18 +88,14 @@ def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
                 f"{spread([one.memory for one in starts], '.0f')} MB resident."
             )
             time.sleep(SETTLED)
-            engine, over_http = [], []
+            engine, singly, together = [], [], []
             for part in parts:  # the first warms up
                 engine.append(timed(encoder.encode, [clean(text).text for text in part])())
-                over_http.append(_over_http(service, part))
-            del engine[0], over_http[0]
-            shares = [h.rate / e.rate for h, e in zip(over_http, engine, strict=True)]
-            works = [(e.cpu / e.texts) / (h.cpu / h.texts) for h, e in zip(over_http, engine, strict=True)]
-            lines.append(
-                f"Over HTTP, {BUSY} callers: {spread([one.rate for one in over_http], '.1f')} predictions/s where the "
-                f"engine alone reads {spread([one.rate for one in engine], '.1f')} texts/s: {spread(shares, '.1%')} "
-                f"kept by the clock, {spread(works, '.1%')} by CPU seconds."
-            )
+                singly.append(_over_http(service, requests(service.port, part), len(part)))
+                together.append(_over_http(service, batch_requests(service.port, part, TOGETHER), len(part)))
+            lines.append(f"The engine alone reads {spread([one.rate for one in engine[1:]], '.1f')} texts/s.")
+            lines.append(_kept(f"Over HTTP, {BUSY} callers", singly[1:], engine[1:]))
+            lines.append(_kept(f"The same with {TOGETHER} texts a request", together[1:], engine[1:]))
             sent = requests(service.port, every[len(parts) * ROUND :])
             lines += [
                 "",
@@ -111,12 +109,22 @@ def online(texts: Sequence[str], *, rounds: int, total: int) -> list[str]:
     return lines
 
 
-def _over_http(service: Serving, texts: Sequence[str]) -> Taken:
+def _over_http(service: Serving, sent: Sequence[bytes], texts: int) -> Taken:
     work = service.cpu()
-    load = drive(service.port, requests(service.port, texts), BUSY, total=len(texts))
-    if len(load.waits) < len(texts):
+    load = drive(service.port, sent, BUSY, total=len(sent))
+    if len(load.waits) < len(sent):
         raise RuntimeError(f"{BUSY} callers were answered with {dict(load.statuses)}")
-    return Taken(len(texts), load.seconds, service.cpu() - work)
+    return Taken(texts, load.seconds, service.cpu() - work)
+
+
+def _kept(what: str, taken: Sequence[Taken], engine: Sequence[Taken]) -> str:
+    """How much of the engine's own pace is left, round by round."""
+    shares = [one.rate / e.rate for one, e in zip(taken, engine, strict=True)]
+    works = [(e.cpu / e.texts) / (one.cpu / one.texts) for one, e in zip(taken, engine, strict=True)]
+    return (
+        f"{what}: {spread([one.rate for one in taken], '.1f')} predictions/s, {spread(shares, '.1%')} of that kept by "
+        f"the clock, {spread(works, '.1%')} by CPU seconds."
+    )
 
 
 def _line(load: Load) -> str:

@@ -63,11 +63,15 @@ class Scope(BaseModel):
 
 
 class Calibration(BaseModel):
-    """`calibration.json`: head -> HeadCalibration, and the scope, null where it could not be learned."""
+    """`calibration.json`: head -> HeadCalibration, and the scope, null where it could not be learned.
+
+    `unseen`: how much of a text training has usually not seen, the median share of its n-grams; null where not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     heads: dict[str, HeadCalibration]
     scope: Scope | None = None
+    unseen: float | None = Field(None, ge=0, le=1)
 
 
 def probabilities(logits: npt.NDArray[np.float32], learned: HeadCalibration) -> Probabilities:

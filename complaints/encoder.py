@@ -41,12 +41,14 @@ class Encoded:
     """Rows as the texts came.
 
     `logits`: head -> (B, K). `vectors`: (B, H) of length 1; texts that the model reads alike have an inner product
-    near 1. `truncated`: (B,) True where tokens were left out.
+    near 1. `truncated`: (B,) True where tokens were left out. `unseen`: (B,) the share, 0 to 1, of a text's n-grams
+    that training has not seen; None where the bundle has no n-grams.
     """
 
     logits: dict[str, Logits]
     vectors: Vectors
     truncated: npt.NDArray[np.bool_]
+    unseen: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,11 @@ class Encoder:
         vectors = np.empty((len(tokens), self._size), dtype=np.float32)
         for i, (logits, vector) in zip(order, rows, strict=True):
             joint[i], vectors[i] = logits, vector
+        unseen = None
         if self._ngrams is not None:
-            joint += self._ngrams.blended(self._ngrams.logits([ids for ids, _ in tokens]))
-        return Encoded(self._by_head(joint), vectors, truncated)
+            said, unseen = self._ngrams.read([ids for ids, _ in tokens])
+            joint += self._ngrams.blended(said)
+        return Encoded(self._by_head(joint), vectors, truncated, unseen)
 
     def explain(self, text: str) -> Contributions:
         """What each token that was read of a cleaned text says of each label; costs as much as one `encode`."""

@@ -58,16 +58,23 @@ class NGrams:
 
     def logits(self, rows: Sequence[npt.ArrayLike]) -> dict[str, Floats]:
         """Token ids of B texts, special tokens included -> head -> (B, K)."""
+        return self.read(rows)[0]
+
+    def read(self, rows: Sequence[npt.ArrayLike]) -> tuple[dict[str, Floats], Floats]:
+        """Token ids of B texts -> their logits; and (B,) the share, 0 to 1, of a text's n-grams that have no weights.
+
+        A text of which much is unseen is unlike those that the model has learned from.
+        """
         ids = [np.asarray(row, dtype=np.int64) for row in rows]
-        out = np.tile(self.bias, (len(ids), 1))
+        out, unseen = np.tile(self.bias, (len(ids), 1)), np.zeros(len(ids), dtype=np.float32)
         ends = np.cumsum([len(row) for row in ids])
         start = 0
         while start < len(ids):
             before = ends[start - 1] if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, before + TOKENS, side="right")))
-            self._add(ids[start:stop], out[start:stop])
+            self._add(ids[start:stop], out[start:stop], unseen[start:stop])
             start = stop
-        return self.by_head(out)
+        return self.by_head(out), unseen
 
     def contributions(self, ids: npt.ArrayLike) -> dict[str, Floats]:
         """What each of T tokens says: head -> (T, K), which add up to the logits less `bias`.
@@ -133,10 +140,12 @@ class NGrams:
             )
         return found
 
-    def _add(self, ids: Sequence[Ids], out: Floats) -> None:
-        """Add to `out` (B, sum of K) what the n-grams of B texts say."""
+    def _add(self, ids: Sequence[Ids], out: Floats, unseen: Floats) -> None:
+        """Add to `out` (B, sum of K) what the n-grams of B texts say, to `unseen` (B,) the share that says nothing."""
         found = find(ids)
         where, known = self._look_up(found.keys)
+        every = np.bincount(found.text, minlength=len(ids))
+        unseen += np.bincount(found.text[~known], minlength=len(ids)) / np.maximum(every, 1)
         pairs, counts = np.unique(found.text[known] * len(self.keys) + where[known], return_counts=True)
         if not len(pairs):
             return

@@ -18,6 +18,7 @@ from complaints.encoder import Contributions, Encoded, Encoder
 from complaints.errors import BundleError, BundleMismatch, InvalidInput
 from complaints.evidence import evidence, origins
 from complaints.examples import Examples
+from complaints.priority import strangeness
 from complaints.records import Complaint, Context, Evidence, HeadPrediction, Prediction, Risk
 from complaints.risk import Policy, assess
 from complaints.text import Cleaned, clean
@@ -28,7 +29,7 @@ class Reading:
     """One complaint as the model reads it, before any policy.
 
     `spreads`: ordinal head -> probability of each label; `vector`: (H,) of length 1; `encoded` and `row`: the pass that
-    it came from.
+    it came from; `strangeness`: how many times as much of it as usual training has not seen, from 1.
     """
 
     complaint: Complaint
@@ -38,6 +39,7 @@ class Reading:
     vector: npt.NDArray[np.float32]
     encoded: Encoded
     row: int
+    strangeness: float = 1.0
 
 
 class Predictor:
@@ -86,6 +88,7 @@ class Predictor:
         """What the model makes of complaints, in their order; `answer` and `assess` go on from there."""
         cleaned, encoded = self.encode(complaints)
         decided = decide(self.taxonomy, self.calibration, encoded, cleaned, top_k=top_k)
+        unseen = encoded.unseen
         return [
             Reading(
                 complaint=complaint,
@@ -95,6 +98,7 @@ class Predictor:
                 vector=encoded.vectors[i],
                 encoded=encoded,
                 row=i,
+                strangeness=strangeness(None if unseen is None else unseen[i], self.calibration.unseen),
             )
             for i, complaint in enumerate(complaints)
         ]

@@ -1,9 +1,11 @@
 """Which of the cases that wait for a person is worth the next review: the order of the queue.
 
     expected cost of a case = weight of its risk level x sum over heads of (chance to be wrong x weight of the head)
+                              x how many times as much of it as usual training has not seen
 
-and a case near one that is reviewed already, or comes before it in the queue, is worth less: what a person says of the
-one tells most of what could be said of the other.
+for a confidence is measured on texts like those that were learned from, and of new topics most is to be learned
+(experiments/LOG.md). A case near one that is reviewed already, or comes before it in the queue, is worth less: what a
+person says of the one tells most of what could be said of the other.
 """
 
 from __future__ import annotations
@@ -44,18 +46,30 @@ def doubt(head: HeadPrediction) -> float:
     return chance if head.reason in (None, "below_threshold") else max(chance, UNTRUSTED)
 
 
+def strangeness(unseen: float | None, usual: float | None) -> float:
+    """How many times as much of a text as usual training has not seen, at least 1; 1 where it is not known.
+
+    `unseen`: share of its n-grams, 0 to 1; `usual`: `Calibration.unseen`. What is more familiar than usual is worth no
+    less for it.
+    """
+    return max(1.0, float(unseen) / usual) if unseen is not None and usual else 1.0
+
+
 def expected_cost(
     heads: Mapping[str, HeadPrediction],
     level: Level,
+    strangeness: float = 1.0,
     head_weights: Mapping[str, float] | None = None,
     level_weights: Mapping[Level, float] = LEVEL_WEIGHTS,
 ) -> float:
     """What is to be expected of acting on a prediction unseen, in units of one wrong head at the lowest level.
 
-    `head_weights` names heads that count more or less than 1. The highest come first in the queue.
+    `strangeness`, from 1, is `Reading.strangeness`; `head_weights` names heads that count more or less than 1. The
+    highest come first in the queue.
     """
     given = head_weights or {}
-    return level_weights[level] * sum(doubt(one) * given.get(name, 1.0) for name, one in heads.items())
+    doubts = sum(doubt(one) * given.get(name, 1.0) for name, one in heads.items())
+    return strangeness * level_weights[level] * doubts
 
 
 def queue_order(waiting: Sequence[Waiting], most: int, before: Sequence[Vector] = ()) -> list[str]:

@@ -47,7 +47,7 @@ from complaints.concentration import fingerprint
 from complaints.decision import Calibration, decide, probabilities
 from complaints.encoder import Encoded, Logits
 from complaints.predictor import Reading, assess_reading, whole
-from complaints.priority import Waiting, expected_cost, queue_order
+from complaints.priority import Waiting, expected_cost, queue_order, strangeness
 from complaints.records import Complaint, Context, Correction, HeadPrediction
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
@@ -201,7 +201,7 @@ class Reader:
             [world.ids[row.ids[0]] for row in rows],
             np.stack([row.admissible.numpy() for row in rows]),
         )
-        said = ngrams.logits(world.ids)
+        said, self.unseen = ngrams.read(world.ids)
         alone = ngrams.by_head(predict_logits(model, every, fit, 0).numpy())
         places = [world.place[whole(one.complaint)] for one in world.known.calibration]
         shown = [world.examples[i] for i in places]
@@ -212,7 +212,7 @@ class Reader:
         for name, head in self.taxonomy.heads.items():
             known, truth = leaves(shown, name, head)
             heads[name] = calibrate_head(head, self.logits[name][places][known], truth, world.recipe.promise)
-        self.calibration = Calibration(heads=heads)
+        self.calibration = Calibration(heads=heads, unseen=float(np.median(self.unseen[places])))
 
     def decided(self, places: Sequence[int]) -> list[dict[str, HeadPrediction]]:
         """What would be done with texts."""
@@ -245,7 +245,8 @@ class Reader:
                 None,
                 0,  # type: ignore[arg-type]
             )
-            found[place] = expected_cost(heads, assess_reading(policy, reading, Context()).level)
+            strange = strangeness(self.unseen[place], self.calibration.unseen)
+            found[place] = expected_cost(heads, assess_reading(policy, reading, Context()).level, strange)
         return found
 
     def macro_f1(self, places: Sequence[int]) -> dict[str, float]:

@@ -92,6 +92,7 @@ def _draft(snapshot: Snapshot, control: Policy, reading: Reading) -> Draft:
         inputs=orjson.dumps(Inputs(heads=reading.heads, spreads=reading.spreads).model_dump()).decode(),
         channel=_plain(complaint.channel),
         cleaned=reading.cleaned.text,
+        strangeness=reading.strangeness,
     )
 
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Manifest, write_bundle
 from complaints.decision import Calibration
@@ -96,14 +98,14 @@ def learn_calibration(
     parts: Parts,
     crossed: Crossed | None = None,
 ) -> Calibration:
-    """Temperatures, thresholds, floors and scope, from what the bundle answers to its calibration rows.
+    """Temperatures, thresholds, floors, scope and what is usually unseen, from the answers to the calibration rows.
 
     All but the scope come of `crossed` where it is given.
     """
     answers = written.answers
-    examples, logits = parts.calibration, answers.logits
+    examples, logits, unseen = parts.calibration, answers.logits, answers.unseen
     if crossed is not None:
-        examples, logits = crossed.examples, crossed.logits(written.ngrams)
+        examples, logits, unseen = crossed.examples, crossed.logits(written.ngrams), crossed.unseen
     heads = {}
     for name, head in taxonomy.heads.items():
         known, truth = leaves(examples, name, head)
@@ -111,7 +113,9 @@ def learn_calibration(
         heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise, groups)
     own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])
     foreign = encoder.encode([text.clean(one.text).text for one in foreign_texts("train")])
-    return Calibration(heads=heads, scope=fit_scope(own.vectors, foreign.vectors, answers.vectors))
+    scope = fit_scope(own.vectors, foreign.vectors, answers.vectors)
+    usual = None if unseen is None or not len(unseen) else round(float(np.median(unseen)), 4)
+    return Calibration(heads=heads, scope=scope, unseen=usual)
 
 
 def _few(examples: Sequence[Example], most: int, seed: int) -> list[Example]:

@@ -37,11 +37,15 @@ FOLDS = 4
 
 @dataclass(frozen=True)
 class Crossed:
-    """What is said of N examples by models that have not seen them; logits, head -> (N, K), of encoder and n-grams."""
+    """What is said of N examples by models that have not seen them; logits, head -> (N, K), of encoder and n-grams.
+
+    `unseen` (N,) is the share of each text's n-grams that the model which answers for it had not seen.
+    """
 
     examples: list[Example]
     encoder: dict[str, Logits]
     ngrams: dict[str, Logits]
+    unseen: npt.NDArray[np.float32]
 
     def without(self, others: Sequence[Example]) -> Crossed:
         """The same without some of the examples, known by their texts."""
@@ -56,7 +60,7 @@ class Crossed:
 
     def _only(self, kept: list[int]) -> Crossed:
         encoder, ngrams = ({head: said[kept] for head, said in part.items()} for part in (self.encoder, self.ngrams))
-        return Crossed([self.examples[i] for i in kept], encoder, ngrams)
+        return Crossed([self.examples[i] for i in kept], encoder, ngrams, self.unseen[kept])
 
     def logits(self, weighed: NGrams) -> dict[str, Logits]:
         """Both together, head -> (N, K), the n-grams by the weights of `weighed`."""
@@ -83,6 +87,7 @@ def cross(
     short, long = (encode(examples, base, taxonomy, length) for length in lengths)
     encoder = torch.empty(len(examples), sum(taxonomy.sizes.values()))
     said = {head: np.empty((len(examples), size), dtype=np.float32) for head, size in taxonomy.sizes.items()}
+    unseen = np.empty(len(examples), dtype=np.float32)
     for number in range(FOLDS):
         log.info(
             "rows are few, so that none is set apart: %d of %d models that answer for the others", number + 1, FOLDS
@@ -93,9 +98,10 @@ def cross(
         fit_few(one, base, taxonomy, rows, recipe.fit)
         encoder[outside] = predict_logits(one, [long[i] for i in outside], recipe.fit, pad)
         ngrams = learn_ngrams([*(examples[i] for i in inside), *names], base, taxonomy, lengths[1], recipe.fit)
-        for head, found in ngrams.logits([long[i].ids for i in outside]).items():
+        heard, unseen[outside] = ngrams.read([long[i].ids for i in outside])
+        for head, found in heard.items():
             said[head][outside] = found
-    return Crossed(list(examples), ngrams.by_head(encoder.numpy()), said)
+    return Crossed(list(examples), ngrams.by_head(encoder.numpy()), said, unseen)
 
 
 def _folds(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> npt.NDArray[np.int64] | None:

@@ -85,7 +85,7 @@ class Written:
 
     fidelity: Fidelity
     ngrams: NGrams
-    answers: Encoded
+    answers: Encoded  # with the share of each that the n-grams have not seen
 
 
 def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on what it is measured
@@ -110,7 +110,7 @@ def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on w
     ids = [
         cut_tokens(np.array(one.ids, dtype=np.int64), manifest.length)[0] for one in base.tokenizer.encode_batch(texts)
     ]
-    said = ngrams.logits(ids)
+    said, unseen = ngrams.read(ids)
     some = random.Random(0).sample(range(len(texts)), min(ROWS, len(texts)))  # noqa: S311 - no secret
     sample, fitted = [examples[i] for i in some], [ids[i] for i in some[:FITTED]]
     with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +137,7 @@ def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on w
             if found.holds:
                 log.info("%s", found)
                 shutil.copy(here / "graph.onnx", path)
-                return Written(found, weighed, served)
+                return Written(found, weighed, replace(served, unseen=unseen))
             log.warning("%s: too much, a more exact graph is tried", found)
     raise AssertionError("fp32 loses nothing against itself")
 

@@ -44,7 +44,7 @@ class Draft:
     """A complaint that was read but not yet assessed; `customer` as the caller numbers them, `inputs` JSON text.
 
     `cleaned` is what is searched when a person is to review it. `caller` tells who sent it from others, None where
-    nobody needs a key: each numbers their own tickets.
+    nobody needs a key: each numbers their own tickets. `strangeness` is `Reading.strangeness`.
     """
 
     arrival: Arrival
@@ -56,6 +56,7 @@ class Draft:
     channel: str | None = None
     cleaned: str = ""
     caller: str | None = None
+    strangeness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def enqueue(connection: Connection, draft: Draft, entry: Entry, audit_share: flo
     audit = drawn("audit", entry.id, audit_share)
     if not (audit or entry.level == "high" or any(one.decision != "auto" for one in entry.heads.values())):
         return
-    cost = expected_cost(entry.heads, entry.level)
+    cost = expected_cost(entry.heads, entry.level, draft.strangeness)
     values = {
         "prediction_id": entry.id,
         "entered_at": entry.at,
