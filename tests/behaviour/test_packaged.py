@@ -54,6 +54,13 @@ def test_it_is_small(predictor: Predictor) -> None:
     assert sum(file.stat().st_size for file in predictor.bundle.path.iterdir()) < 80e6
 
 
+def test_it_knows_how_strange_a_text_is(predictor: Predictor, rows: list[dict[str, str]]) -> None:
+    usual = predictor.read([Complaint(text=row["text"]) for row in rows])
+    assert 0.3 < np.mean([one.strangeness == 1.0 for one in usual]) < 0.7  # by half of such texts it was set
+    poems = predictor.read([Complaint(text=one.text) for one in foreign_texts("test") if one.kind == "poem"])
+    assert np.median([one.strangeness for one in poems]) > 1.3
+
+
 def test_it_has_learned(predictor: Predictor, rows: list[dict[str, str]]) -> None:
     heads = predictor.taxonomy.heads
     examples = [Example(Complaint(text=row["text"]), {h: row[h] for h in heads}, "corpus") for row in rows]

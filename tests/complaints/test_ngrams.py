@@ -64,6 +64,18 @@ def test_logits(model: NGrams) -> None:
     assert np.array_equal(found[5], model.bias)
 
 
+def test_what_is_unseen_is_told(model: NGrams) -> None:
+    logits, unseen = model.read(ROWS)
+    assert np.array_equal(joint(logits), joint(model.logits(ROWS)))
+    for row, share in zip(ROWS, unseen, strict=True):
+        runs = [key(*row[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(row) - n + 1)]
+        assert share == pytest.approx(np.mean([run not in model.keys for run in runs]) if runs else 0.0)
+    assert unseen[5] == 1.0
+    assert unseen[4] == 0.0
+    assert np.array_equal(unseen, np.concatenate([model.read([row])[1] for row in ROWS]))
+    assert model.read([])[1].shape == (0,)
+
+
 def test_neighbours_do_not_matter(model: NGrams) -> None:
     rng = np.random.default_rng(7)
     rows = [rng.integers(0, 10, rng.integers(0, 60)).tolist() for _ in range(TOKENS // 10)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from complaints.priority import Waiting, doubt, expected_cost, queue_order
+from complaints.priority import Waiting, doubt, expected_cost, queue_order, strangeness
 from complaints.records import HeadPrediction, Reason, Scored
 
 
@@ -40,8 +40,16 @@ def test_cost_adds_up_over_heads_and_grows_with_the_level() -> None:
     assert expected_cost(heads, "low") == pytest.approx(0.4)
     assert expected_cost(heads, "medium") == pytest.approx(0.8)
     assert expected_cost(heads, "high") == pytest.approx(1.6)
-    assert expected_cost(heads, "low", {"two": 3.0}) == pytest.approx(0.1 + 0.9)
+    assert expected_cost(heads, "low", head_weights={"two": 3.0}) == pytest.approx(0.1 + 0.9)
     assert expected_cost(heads, "high", level_weights={"low": 1, "medium": 1, "high": 10}) == pytest.approx(4.0)
+
+
+def test_what_training_has_not_seen_the_like_of_costs_more() -> None:
+    assert strangeness(0.6, 0.3) == pytest.approx(2.0)
+    assert strangeness(0.1, 0.3) == strangeness(0.0, 0.3) == 1.0  # a familiar text is worth no less for it
+    assert strangeness(None, 0.3) == strangeness(0.6, None) == strangeness(0.6, 0.0) == 1.0
+    heads = {"one": head(0.9), "two": head(0.7, "below_threshold")}
+    assert expected_cost(heads, "medium", 1.5) == pytest.approx(1.2)
 
 
 def test_the_dearest_come_first() -> None:

@@ -323,6 +323,7 @@ def put() -> Callable[..., str]:
         channel: str | None = "app",
         label: str = "quality.defect",
         copies: int = 1,
+        strangeness: float = 1.0,
     ) -> str:
         heads = {"category": _head(label, confidence, decision), "department": _head("quality", 0.99)}
         request = orjson.dumps({"text": text, "title": None, "channel": channel, "ticket_id": "T"}).decode()
@@ -333,7 +334,9 @@ def put() -> Callable[..., str]:
             return Outcome(stored, risk.model_copy(update={"level": level}), "quality", "2.0.0", "control")
 
         arrival = Arrival(at, "quality", "", "space", pack(np.eye(512, dtype=np.float32)[vector]))
-        draft = Draft(arrival, None, customer, label, None, "{}", channel, clean(text).text)
+        draft = Draft(
+            arrival, None, customer, label, None, "{}", channel, clean(text).text, strangeness=strangeness
+        )
         sent, _ = store.save_assessed(
             [draft] * copies, settle, lambda rows: rows[0].id, policy=policy, salt="s", audit_share=share
         )

@@ -55,6 +55,13 @@ def test_what_a_person_should_see_enters_the_queue(store: Store, put: Any) -> No
     assert (said.decision, said.confidence) == ("review", 0.6)
 
 
+def test_what_is_strange_to_the_model_comes_before_what_is_as_doubtful(store: Store, put: Any) -> None:
+    usual = put(store, confidence=0.5)
+    strange = put(store, confidence=0.6, strangeness=1.5, vector=1)
+    page = store.queue(Filters(), now=NOW)
+    assert [(one.prediction_id, round(one.priority, 4)) for one in page.items] == [(strange, 0.615), (usual, 0.51)]
+
+
 def test_the_audit_is_drawn_by_the_id_and_has_a_place_that_is_reached(store: Store, put: Any) -> None:
     for i in range(10):
         put(store, confidence=0.2 + i / 100, vector=i)

@@ -98,6 +98,10 @@ def test_only_training_texts_that_may_be_shown_travel(drafted: Bundle, parts: Pa
     assert got.similar[0].text == mask(first.text)
     assert got.similar[0].similarity > 0.99
     assert Examples.open(drafted).width == 32
+    # Half of the texts that the bundle was calibrated on are no stranger to it than usual.
+    read = predictor.read([one.complaint for one in parts.calibration])
+    assert sum(one.strangeness == 1.0 for one in read) >= len(read) / 2
+    assert all(one.strangeness >= 1.0 for one in read)
     predictor.close()
 
 

@@ -89,6 +89,10 @@ def test_what_is_said_is_worth_something_and_in_the_order_of_the_rows(
     assert np.allclose(joint["mood"], found.encoder["mood"])
     for said in (found.encoder["topic"], found.ngrams["topic"], joint["topic"]):
         assert (said.argmax(axis=1) == truth).mean() > 0.6
+    # The model of all rows knows its own texts better than those who had not read them did.
+    own = ngrams.read([row.ids for row in encode(examples, base, three, LENGTHS[1])])[1]
+    assert (own <= found.unseen).all()
+    assert own.mean() < found.unseen.mean() < 1
     some = found.without(examples[:7])
     assert some.examples == examples[7:]
     assert np.array_equal(some.encoder["topic"], found.encoder["topic"][7:])
@@ -102,10 +106,12 @@ def test_what_is_promised_counts_near_duplicates_once(example: Make) -> None:
         "退款拖了很久不到账",
     ]
     said = np.arange(12, dtype=np.float32).reshape(4, 3)
-    found = Crossed([example(text) for text in texts], {"topic": said}, {"topic": said + 1}).apart(0.6)
+    unseen = np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)
+    found = Crossed([example(text) for text in texts], {"topic": said}, {"topic": said + 1}, unseen).apart(0.6)
     assert [one.complaint.text for one in found.examples] == [texts[0], texts[1], texts[3]]
     assert np.array_equal(found.encoder["topic"], said[[0, 1, 3]])
     assert np.array_equal(found.ngrams["topic"], said[[0, 1, 3]] + 1)
+    assert np.array_equal(found.unseen, unseen[[0, 1, 3]])
 
 
 def test_too_few_rows_for_folds_are_not_divided(
