@@ -13,19 +13,22 @@ import logging
 import math
 import re
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from complaints.errors import UnreadableFile
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 LONGEST_FIELD = 4 * 1024 * 1024
-# UTF-8 with fewer broken bytes than this share of its multi-byte characters is damaged UTF-8, not another encoding.
+# Text with fewer broken bytes than this share of its multi-byte characters is damaged, not of another encoding.
 DAMAGE = 0.02
+# Bytes at a file's start that tell text from binary data.
+BEGINNING = 64 * 1024
 # JSON rows may leave out what they have not; the columns are those that this many first rows name.
 HEADER_ROWS = 1000
 # Physical lines of one record of a CSV from which on it is looked at: are they rows that a quote has swallowed?
@@ -37,13 +40,32 @@ _HALF = re.compile("[\ud800-\udfff]")
 _BROKEN = "\udcff"
 # Excel's own first line, which names the delimiter.
 _SEP = re.compile(r'sep=([^"\s]|\t)\s*', re.IGNORECASE)
+# Bytes that text seldom has and binary data has everywhere.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+# What encodings are called where people read of them.
+_NAMES = {"utf-8-sig": "UTF-8", "gb18030": "GBK", "utf-16": "UTF-16"}
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 # NaN and its like are no JSON and must not go into any; the decoder of `json` takes them.
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 _OPEN = "a quote is opened here and not closed: the lines after it are read as rows of their own"
 _NEVER = "a quote is opened here and never closed: the lines after it are read as rows of their own"
+# What openpyxl, pyarrow and those below them raise at a damaged file; SyntaxError is every XML parser's.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    SyntaxError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# What Python's own types say to a value that they cannot hold: no UTF-8, a year after 9999, an unknown time zone.
+_NO_VALUE = (ValueError, OverflowError, LookupError)
 
 log = logging.getLogger(__name__)
+
+_Read = TypeVar("_Read")
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -102,10 +124,16 @@ class DataFile:
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         if self.suffix == ".parquet":
-            return self._parquet()
+            return self._undamaged(self._parquet())
         if self.suffix == ".xlsx":
-            return self._excel()
+            return self._undamaged(self._excel())
         return self._jsonl() if self.suffix in (".jsonl", ".ndjson") else self._csv()
+
+    def count(self) -> int:
+        """How many rows there are; a Parquet file says so, others are read for it."""
+        if self.suffix == ".parquet":
+            return int(self._open_parquet().metadata.num_rows)
+        return sum(1 for _ in self)
 
     def require(self, columns: Iterable[str]) -> None:
         """Raise UnreadableFile unless every one of `columns` is there.
@@ -122,9 +150,9 @@ class DataFile:
 
     def _columns(self) -> list[str]:
         if self.suffix == ".parquet":
-            return [str(name) for name in self._open_parquet().schema_arrow.names]
+            return _once(self.path, [str(name) for name in self._open_parquet().schema_arrow.names])
         if self.suffix == ".xlsx":
-            header = next(self._sheet(told=True), ())
+            header = next(self._undamaged(self._sheet(told=True)), ())
             return _header(self.path, [_text(cell) or "" for cell in header])
         if self.suffix in (".jsonl", ".ndjson"):
             rows = islice((row for row in self._jsonl() if isinstance(row, Row)), HEADER_ROWS)
@@ -134,14 +162,28 @@ class DataFile:
             return columns
         with self._open() as file:
             names = next(csv.reader(file, self._dialect(file)), [])
-            return _header(self.path, [name.replace(_BROKEN, "\ufffd") for name in names])
+            return _header(self.path, [name.replace(_BROKEN, "\ufffd").replace("\0", "\ufffd") for name in names])
 
     def _open(self) -> TextIO:
         return self.path.open(encoding=self.encoding, errors="complaints.files", newline="")
 
-    @property
-    def _undecodable(self) -> str:
-        return f"bytes that are not {'UTF-16' if self.encoding == 'utf-16' else 'UTF-8'}"
+    def _spoilt(self, text: str) -> str | None:
+        """Why a row with this text cannot be used, if so: bytes were no characters, or NUL, as crashes leave them."""
+        if _BROKEN in text:
+            return f"bytes that are not {_NAMES[self.encoding or '']}"
+        return "a NUL byte" if "\0" in text else None
+
+    def _undamaged(self, read: Iterator[_Read]) -> Iterator[_Read]:
+        """What is `read`; raises UnreadableFile where the file turns out to be damaged."""
+        count = 0
+        try:
+            for one in read:
+                yield one
+                count += 1
+        except _DAMAGED as error:
+            raise UnreadableFile(
+                f"{self.path} is damaged: {count} rows could be read, and no further ({error}); get another copy of it"
+            ) from error
 
     def _dialect(self, file: TextIO) -> type[csv.Dialect]:
         """How the file is written; `file`, just opened, stands at the header afterwards."""
@@ -188,10 +230,10 @@ class DataFile:
                 _trim(cells, len(self.columns))
                 if not cells:
                     number -= 1  # an empty line is no row
+                elif (reason := self._spoilt("".join(cells))) is not None:
+                    yield BadRow(number, reason)
                 elif len(cells) != len(self.columns):
                     yield BadRow(number, f"{len(cells)} cells where the header has {len(self.columns)}")
-                elif any(_BROKEN in cell for cell in cells):
-                    yield BadRow(number, self._undecodable)
                 else:
                     yield Row(number, dict(zip(self.columns, (cell or None for cell in cells), strict=True)))
 
@@ -202,8 +244,8 @@ class DataFile:
                 if not line.strip():
                     continue
                 number += 1
-                if _BROKEN in line:
-                    yield BadRow(number, self._undecodable)
+                if (reason := self._spoilt(line)) is not None:
+                    yield BadRow(number, reason)
                     continue
                 try:
                     value = _DECODER.decode(line)
@@ -223,7 +265,7 @@ class DataFile:
 
         try:
             book = openpyxl.load_workbook(self.path, read_only=True, data_only=not formulas)
-        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        except _DAMAGED as error:
             raise UnreadableFile(
                 f"{self.path} is not a readable .xlsx file ({error}); save it from Excel again"
             ) from error
@@ -259,8 +301,12 @@ class DataFile:
                 names = ", ".join(map(repr, missing))
                 yield BadRow(number, f"{names}: a formula without a value; open the file in Excel and save it")
                 continue
-            padded = (*cells, *[None] * len(self.columns))
-            yield Row(number, {column: _text(cell) for column, cell in zip(self.columns, padded, strict=False)})
+            texts = _trim([_text(cell) or "" for cell in cells], len(self.columns))
+            if len(texts) > len(self.columns):
+                yield BadRow(number, f"{len(texts)} cells where the header has {len(self.columns)}")
+                continue
+            texts += [""] * (len(self.columns) - len(texts))
+            yield Row(number, {column: text or None for column, text in zip(self.columns, texts, strict=True)})
 
     def _open_parquet(self) -> Any:
         try:
@@ -275,12 +321,16 @@ class DataFile:
     def _parquet(self) -> Iterator[Row | BadRow]:
         number = 0
         for batch in self._open_parquet().iter_batches(batch_size=4096):
-            for values in _whole_microseconds(batch).to_pylist():
+            for values in _python(_whole_microseconds(batch)):
                 number += 1
                 try:
+                    if isinstance(values, Exception):
+                        raise values
                     row = Row(number, {key: _text(value) for key, value in values.items()})
                 except UnicodeDecodeError:
                     yield BadRow(number, "bytes that are not UTF-8")
+                except _NO_VALUE as error:
+                    yield BadRow(number, f"a value that cannot be read: {error}")
                 else:
                     yield row
 
@@ -360,41 +410,35 @@ def _trim(cells: list[str], columns: int) -> list[str]:
 def detect_encoding(path: Path) -> str:
     """utf-8-sig, gb18030 (GBK and GB2312 within it) or utf-16; raises UnreadableFile for binary files."""
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(BEGINNING)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    broken, multibyte, nul = _utf8_damage(path)
-    if nul:
+    if b"\0" in start and len(_CONTROL.findall(start)) > 1 + len(start) // 1000:
         raise UnreadableFile(f"{path} is binary, not text; export it as CSV, JSONL, .xlsx or Parquet")
+    broken, multibyte = _damage(path, "utf-8")
     if broken <= DAMAGE * multibyte:
         return "utf-8-sig"
-    decoder = codecs.getincrementaldecoder("gb18030")()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise UnreadableFile(f"{path} is neither UTF-8 nor GBK; save it as UTF-8") from None
-    return "gb18030"
+    broken_gbk, multibyte_gbk = _damage(path, "gb18030")
+    # Much of damaged UTF-8 is GBK as well, of other characters; of GBK, most is no UTF-8.
+    if broken_gbk == 0 or (broken_gbk <= DAMAGE * multibyte_gbk and broken > multibyte):
+        return "gb18030"
+    raise UnreadableFile(f"{path} is neither UTF-8 nor GBK; save it as UTF-8")
 
 
-def _utf8_damage(path: Path) -> tuple[int, int, bool]:
-    """Broken sequences, multi-byte characters, and whether a NUL byte occurs, read as UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+def _damage(path: Path, encoding: str) -> tuple[int, int]:
+    """Broken bytes, and multi-byte characters, of a file read in an encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)(errors="surrogateescape")
     broken = multibyte = 0
     with path.open("rb") as file:
         while True:
             chunk = file.read(1 << 20)
-            if b"\0" in chunk:
-                return 0, 0, True
             text = decoder.decode(chunk, final=not chunk)
             replaced = len(_HALF.findall(text))
             if chunk or not multibyte:  # a last character cut in two is a short copy, not another encoding
                 broken += replaced
             multibyte += len(text) - len(text.encode("ascii", "ignore")) - replaced
             if not chunk:
-                return broken, multibyte, False
+                return broken, multibyte
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
@@ -403,6 +447,10 @@ def _header(path: Path, cells: list[str]) -> list[str]:
         columns.pop()
     if not any(columns):
         raise UnreadableFile(f"{path} has no header: its first row must name the columns")
+    return _once(path, columns)
+
+
+def _once(path: Path, columns: list[str]) -> list[str]:
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise UnreadableFile(f"{path} names column {', '.join(map(repr, twice))} twice; rename one")
     return columns
@@ -436,6 +484,18 @@ def _whole_microseconds(batch: Any) -> Any:
             continue
         batch = batch.set_column(i, one.name, batch.column(i).cast(kind, safe=False))
     return batch
+
+
+def _python(batch: Any) -> list[dict[str, Any] | Exception]:
+    """The rows of a batch; in place of a row with a value that Python cannot hold, the error."""
+    try:
+        rows: list[dict[str, Any] | Exception] = batch.to_pylist()
+    except _NO_VALUE as error:
+        if batch.num_rows == 1:
+            return [error]
+        half = batch.num_rows // 2
+        return _python(batch.slice(0, half)) + _python(batch.slice(half))
+    return rows
 
 
 def _plain(value: object) -> str:

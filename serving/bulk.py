@@ -10,6 +10,7 @@ would change it for every program but a spreadsheet.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -45,6 +46,10 @@ DROPPED = 20
 KEPT = 32_000_000
 # Deadlines are counted from created_at; at the ends of the calendar there is no room to count.
 YEARS = (1970, 2200)
+# Days as tables write them: 20260302, or 2026/3/2 and 2026-3-2 with or without 9:30 or 9:30:00.
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
+_LOOSE = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?: +(\d{1,2})(:\d\d(?::\d\d)?))?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 # Answers to one chunk, when they are there, and the place in them.
 _Awaited = tuple[Callable[[], Answers], int]
@@ -106,7 +111,8 @@ def predict_file(  # noqa: PLR0913  a keyword a column
     data.require(named.values())
     errors = output.with_name(f"{output.name}.errors.csv")
     versions = versions_of(predictor, model or f"{predictor.bundle.manifest.name} {predictor.bundle.digest[:12]}")
-    form = Format(output.suffix, data.columns, predictor.taxonomy, versions)
+    suffix = output.suffix.lower()
+    form = Format(suffix, data.columns, predictor.taxonomy, versions)
     _check(source, output, errors)
     if not _writable("".join(data.columns)):
         raise InvalidInput(f"{source} names a column with characters that are not Unicode; rename it")
@@ -118,9 +124,10 @@ def predict_file(  # noqa: PLR0913  a keyword a column
             if not mark.output + mark.errors:
                 journal.commit(form.head(), BOM + csv_lines([["row", "reason"]]), predicted=0, failed=0)
             progress = stack.enter_context(_progress(console))
-            total = None if console is None else sum(1 for _ in data)
+            # Counting reads the file once more: only where somebody sees the bar.
+            total = data.count() if console is not None and console.is_terminal else None
             task = progress.add_task(source.name, total=total, completed=mark.rows)
-            rows = data if output.suffix == ".jsonl" else _named(data, dropped)
+            rows = data if suffix == ".jsonl" else _named(data, dropped)
             windows = _windows(islice(rows, mark.rows, None))
             ahead = list(islice(windows, 2))
             many = processes > 1 and len(ahead) == 2
@@ -263,6 +270,14 @@ def _complaint(row: Row | BadRow, named: Mapping[str, str]) -> Complaint | str:
         return "no text"
     if not _writable("".join(value or "" for value in row.values.values())):
         return "characters that are not Unicode (lone surrogates)"
+    return _checked(values, named)
+
+
+def _checked(values: dict[str, str], named: Mapping[str, str]) -> Complaint | str:
+    if "created_at" in values:
+        values["created_at"] = _iso(values["created_at"])
+        if _NUMBER.fullmatch(values["created_at"]):  # it would be read as seconds since 1970
+            return f"{named['created_at']}: a bare number is no date; write 2026-03-02 09:30 or 20260302"
     try:
         complaint = Complaint.model_validate(values)
     except ValidationError as error:
@@ -270,6 +285,17 @@ def _complaint(row: Row | BadRow, named: Mapping[str, str]) -> Complaint | str:
     if complaint.created_at is not None and not YEARS[0] <= complaint.created_at.year < YEARS[1]:
         return f"{named['created_at']}: the year must be {YEARS[0]} to {YEARS[1] - 1}"
     return complaint
+
+
+def _iso(said: str) -> str:
+    """A date as tables write it, in ISO 8601; anything else as it is."""
+    said = said.strip()
+    if day := _COMPACT.fullmatch(said):
+        return "-".join(day.groups())
+    if day := _LOOSE.fullmatch(said):
+        year, _, month, date, hour, rest = day.groups()
+        return f"{year}-{month:0>2}-{date:0>2}" + (f"T{hour:0>2}{rest}" if hour else "")
+    return said
 
 
 def _writable(text: str) -> bool:

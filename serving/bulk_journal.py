@@ -23,7 +23,7 @@ import orjson
 from complaints.errors import UnwritableFile
 
 # Changes whenever the same run would write other bytes, or the same file be read as other rows.
-FORMAT = 2
+FORMAT = 3
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

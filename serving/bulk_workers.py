@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
@@ -23,17 +24,21 @@ from serving.bulk_output import Answer
 
 Answers = list[bytes]
 
+_KILLED = (
+    "a worker process was killed, perhaps for want of memory: give the same command again, it goes on where it was; "
+    "JIANWEI_WORKERS sets how many processes there are"
+)
+
 
 class Here:
-    """Answers at once, in this process."""
+    """Answers in this process, when they are asked for: what is read ahead keeps no window from being written."""
 
     def __init__(self, predictor: Predictor, answer: Answer) -> None:
         self._predictor, self._answer = predictor, answer
 
     def ask(self, complaints: Sequence[Complaint]) -> Callable[[], Answers]:
         """What gives the answers, in the order of `complaints`."""
-        answers = [self._answer(prediction) for prediction in self._predictor.predict(complaints)]
-        return lambda: answers
+        return cache(lambda: [self._answer(prediction) for prediction in self._predictor.predict(complaints)])
 
     def close(self) -> None:
         """Nothing to free."""
@@ -53,9 +58,12 @@ class Processes:
     def ask(self, complaints: Sequence[Complaint]) -> Callable[[], Answers]:
         """What waits for the answers, in the order of `complaints`.
 
-        It raises UnwritableFile where a process was killed, as by a machine without memory.
+        Both raise UnwritableFile where a process was killed, as by a machine without memory.
         """
-        future = self._pool.submit(_answer, list(complaints))
+        try:
+            future = self._pool.submit(_answer, list(complaints))
+        except BrokenProcessPool:
+            raise UnwritableFile(_KILLED) from None
         return lambda: _wait(future)
 
     def close(self) -> None:
@@ -67,10 +75,7 @@ def _wait(future: Future[Answers]) -> Answers:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise UnwritableFile(
-            "a worker process was killed, perhaps for want of memory: give the same command again, it goes on where it "
-            "was; JIANWEI_WORKERS sets how many processes there are"
-        ) from None
+        raise UnwritableFile(_KILLED) from None
 
 
 _predictor: Predictor

@@ -5,6 +5,7 @@ In-schemas are narrower than the records they become: what a database or a date 
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ LONGEST_TEXT = 100_000
 LARGEST_BATCH = 256
 # Deadlines are counted from the date, and some hours before the year 1 or after 9999 there is no date.
 YEARS = (1970, 2200)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 EXAMPLE_IN: dict[str, Any] = {
     "ticket_id": "T1",
@@ -104,8 +106,9 @@ EXAMPLE_OUT: dict[str, Any] = {
 
 
 def _written(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("write it as text: 2026-03-01T09:30:00+08:00")
+    # A number, in quotes too, would be read as seconds since 1970.
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        raise ValueError("write it in ISO 8601, as text: 2026-03-01T09:30:00+08:00")
     return value
 
 

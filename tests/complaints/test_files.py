@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from random import Random
 
 import openpyxl
 import pytest
@@ -107,6 +108,57 @@ def test_a_long_utf8_file_cut_in_a_character_loses_its_last_row(write: Write) ->
 def test_a_short_utf8_file_cut_in_a_character_loses_its_last_row(write: Write) -> None:
     rows = list(DataFile(write(TABLE.encode()[:-2])))
     assert [type(row) for row in rows] == [Row, BadRow]
+
+
+@pytest.mark.parametrize("broken", [b"\x80", "快递".encode("gbk")[:-1], b"\xff"])
+def test_a_broken_byte_in_a_gbk_file_costs_one_row(write: Write, broken: bytes) -> None:
+    lines = [f"{i},快递一直没有动静".encode("gbk") for i in range(40)]
+    lines[7] = b"7," + broken
+    path = write("编号,内容\n".encode("gbk") + b"\n".join(lines) + b"\n")
+    assert DataFile(path).encoding == "gb18030"
+    rows = list(DataFile(path))
+    assert len(rows) == 40
+    assert [row for row in rows if isinstance(row, BadRow)] == [BadRow(8, "bytes that are not GBK")]
+
+
+def test_a_short_gbk_file_cut_in_a_character_loses_its_last_row(write: Write) -> None:
+    rows = list(DataFile(write(TABLE.encode("gbk")[:-2])))
+    assert [type(row) for row in rows] == [Row, BadRow]
+
+
+def test_a_gbk_file_with_much_damage_is_refused(write: Write) -> None:
+    lines = [f"{i},快递".encode("gbk") + b"\x80" * (i % 3 == 0) for i in range(40)]
+    with pytest.raises(UnreadableFile, match="neither UTF-8 nor GBK"):
+        DataFile(write(b"a,b\n" + b"\n".join(lines)))
+
+
+def test_utf8_with_much_damage_is_not_taken_for_gbk(write: Write) -> None:
+    text = "问题" * 40 + "\n"  # in GBK it is more characters, and they are as good
+    with pytest.raises(UnreadableFile, match="neither UTF-8 nor GBK"):
+        DataFile(write(("内容\n" + text).encode() + b"\xff\n" * 2))
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_bytes_of_chance_are_refused(write: Write, start: int) -> None:
+    chance = Random(start)
+    with pytest.raises(UnreadableFile, match=r"binary|neither UTF-8 nor GBK"):
+        DataFile(write(chance.randbytes(200_000)))
+    with pytest.raises(UnreadableFile, match="neither UTF-8 nor GBK"):
+        DataFile(write(bytes(byte for byte in chance.randbytes(200_000) if byte > 31)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk", "utf-16"])
+def test_a_nul_byte_costs_one_row(write: Write, encoding: str) -> None:
+    rows = list(DataFile(write(TABLE + "3,丢\0了\n4,坏了\n", encoding=encoding)))
+    assert [row.number for row in rows] == [1, 2, 3, 4]
+    assert [row for row in rows if isinstance(row, BadRow)] == [BadRow(3, "a NUL byte")]
+    rows = list(DataFile(write('{"a": "x"}\n{"a": "\0"}\n{"a": "y"}\n', "t.jsonl", encoding)))
+    assert [row for row in rows if isinstance(row, BadRow)] == [BadRow(2, "a NUL byte")]
+
+
+def test_a_tail_of_nul_bytes_as_a_crash_leaves_it_costs_one_row(write: Write) -> None:
+    rows = list(DataFile(write(TABLE + "3,坏了\n" * 10_000 + "\0" * 4096)))
+    assert [row for row in rows if isinstance(row, BadRow)] == [BadRow(10_003, "a NUL byte")]
 
 
 def test_a_replacement_character_in_valid_utf8_is_no_damage(write: Write) -> None:
@@ -510,6 +562,45 @@ def test_excel_without_a_header_is_refused(tmp_path: Path) -> None:
         DataFile(workbook(tmp_path / "u.xlsx", [["a", "a"], [1, 2]]))
 
 
+def test_excel_cells_beyond_the_header_are_a_bad_row(tmp_path: Path) -> None:
+    rows: list[list[object]] = [["a", "b"], [1, 2, None, ""], [3, 4, None, 0], [None, None, "x"], [5]]
+    assert list(DataFile(workbook(tmp_path / "t.xlsx", rows))) == [
+        Row(1, {"a": "1", "b": "2"}),
+        BadRow(2, "4 cells where the header has 2"),
+        BadRow(3, "3 cells where the header has 2"),
+        Row(4, {"a": "5", "b": None}),
+    ]
+
+
+def rewritten(path: Path, sheet: Callable[[bytes], bytes]) -> Path:
+    """A workbook with other bytes in its first sheet."""
+    other = path.with_name(f"other-{path.name}")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, sheet(data) if name == "xl/worksheets/sheet1.xml" else data)
+    return other
+
+
+def test_damage_in_a_workbook_says_how_far_it_was_read(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "t.xlsx", [["a", "b"], *([i, "x"] for i in range(2000))])
+    cut = rewritten(path, lambda sheet: sheet[: len(sheet) // 2])
+    with pytest.raises(UnreadableFile, match=r"is damaged: \d{3,4} rows could be read, and no further \("):
+        list(DataFile(cut))
+    stored = rewritten(path, lambda sheet: sheet).read_bytes()
+    cut.write_bytes(stored.replace(b"<v>1990</v>", b"<v>2990</v>"))
+    with pytest.raises(UnreadableFile, match=r"is damaged: .* \(Bad CRC-32"):
+        list(DataFile(cut))
+    packed = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        sheet = archive.getinfo("xl/worksheets/sheet1.xml")
+    middle = sheet.header_offset + sheet.compress_size // 2
+    packed[middle : middle + 64] = b"\xff" * 64
+    cut.write_bytes(packed)
+    with pytest.raises(UnreadableFile, match=r"is damaged: \d+ rows could be read"):
+        list(DataFile(cut))
+
+
 def test_a_zip_that_is_no_workbook_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
         archive.writestr("a.txt", "a")
@@ -547,6 +638,51 @@ def test_parquet_with_bytes(tmp_path: Path) -> None:
         BadRow(3, "bytes that are not UTF-8"),
         Row(4, {"内容": None, "列": '["快"]'}),
     ]
+
+
+def test_parquet_values_that_are_none_cost_their_rows(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = pyarrow.array([b"a", b"\xe5\xbf", *[b"b"] * 20], pyarrow.binary()).view(pyarrow.string())
+    times = pyarrow.array([0, 0, 2**50, *[0] * 18, -(2**50)], pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table({"内容": texts, "时间": times}), tmp_path / "t.parquet")
+    rows = list(DataFile(tmp_path / "t.parquet"))
+    assert [row.number for row in rows] == list(range(1, 23))
+    text, late, early = (row for row in rows if isinstance(row, BadRow))
+    assert text == BadRow(2, "bytes that are not UTF-8")
+    assert (late.number, early.number) == (3, 22)
+    assert late.reason.startswith("a value that cannot be read: ")
+
+
+def test_damage_in_a_parquet_file_says_how_far_it_was_read(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    table = pyarrow.table({"a": [f"快递{i}" for i in range(20_000)]})
+    parquet.write_table(table, path, row_group_size=5000, use_dictionary=False, compression="gzip")
+    whole = bytearray(path.read_bytes())
+    middle = len(whole) // 2 + 1000
+    whole[middle : middle + 64] = b"\xff" * 64
+    path.write_bytes(whole)
+    with pytest.raises(UnreadableFile, match=r"is damaged: \d{4,5} rows could be read, and no further"):
+        list(DataFile(path))
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.Table.from_arrays([pyarrow.array(["x"]), pyarrow.array(["y"])], names=["a", "a"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(UnreadableFile, match="names column 'a' twice; rename one"):
+        DataFile(tmp_path / "t.parquet")
+
+
+def test_parquet_says_how_many_rows_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"a": [1, 2, 3]}), tmp_path / "t.parquet")
+    monkeypatch.delattr(DataFile, "_parquet")
+    assert DataFile(tmp_path / "t.parquet").count() == 3
 
 
 NANOSECONDS = """

@@ -11,10 +11,12 @@ import sys
 import tracemalloc
 from datetime import datetime
 from io import StringIO
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from complaints.bundle import Bundle
@@ -26,7 +28,9 @@ from complaints.records import Complaint, Prediction
 from serving import bulk, bulk_journal, bulk_workers
 from serving.bulk import predict_file
 from serving.bulk_journal import Journal
+from serving.bulk_output import table_answer
 from serving.champion import Snapshot
+from serving.routes.schemas import ComplaintIn
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +130,41 @@ def test_dates_that_cannot_be_counted_from(predictor: Predictor, tmp_path: Path)
             assert undated[due] is None
 
 
+def test_dates_as_tables_write_them(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_as: list[datetime | None] = []
+
+    def noted(self: Predictor, complaints: list[Complaint]) -> list[Prediction]:
+        read_as.extend(complaint.created_at for complaint in complaints)
+        return ask(self, complaints)
+
+    ask = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", noted)
+    days = {
+        "20260302": "2026-03-02T00:00",
+        "2026/3/2": "2026-03-02T00:00",
+        "2026/03/02 9:05": "2026-03-02T09:05",
+        "2026/3/2 19:05:07": "2026-03-02T19:05:07",
+        "2026-3-2 9:05": "2026-03-02T09:05",
+        " 2026-03-02 10:00 ": "2026-03-02T10:00",
+    }
+    bad = ["202603021000", "45000.5", "1772000000", "-5", "20261302", "2026/13/2", "2026/3-2"]
+    source = tmp_path / "in.csv"
+    source.write_text("text,at\n" + "".join(f"坏了,{day}\n" for day in (*days, *bad)), encoding="utf-8")
+    counts = predict_file(predictor, source, tmp_path / "out.csv", created_at="at")
+    assert (counts.predicted, counts.failed) == (len(days), len(bad))
+    assert set(read_as) == {datetime.fromisoformat(day) for day in days.values()}
+    assert counts.errors is not None
+    reasons = [row["reason"] for row in read(counts.errors)]
+    assert reasons[:4] == ["at: a bare number is no date; write 2026-03-02 09:30 or 20260302"] * 4
+    assert all(reason.startswith("at: Input should be a valid datetime") for reason in reasons[4:])
+
+
+@pytest.mark.parametrize("number", ["20260302", "202603021000", "45000.5", "-5", ".5", "5."])
+def test_the_service_takes_no_number_for_a_date(number: str) -> None:
+    with pytest.raises(ValidationError, match="write it in ISO 8601"):
+        ComplaintIn.model_validate({"text": "坏了", "created_at": number})
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_every_row_names_who_answered(predictor: Predictor, tmp_path: Path, suffix: str) -> None:
     (tmp_path / "in.csv").write_text("text,model_version\n坏了,x\n不制冷,y\n", encoding="utf-8")
@@ -199,6 +238,67 @@ def test_no_errors_leave_no_file_of_errors(predictor: Predictor, tmp_path: Path)
     assert (counts.predicted, counts.failed, counts.errors) == (1, 0, None)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
     assert "in.csv" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("suffix", [".CSV", ".Jsonl", ".PARQUET"])
+def test_the_case_of_the_outputs_suffix_is_nothing(predictor: Predictor, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in.csv").write_text("text\n坏了\n", encoding="utf-8")
+    predict_file(predictor, tmp_path / "in.csv", tmp_path / f"OUT{suffix}")
+    predict_file(predictor, tmp_path / "in.csv", tmp_path / f"out{suffix.lower()}")
+    assert (tmp_path / f"OUT{suffix}").read_bytes() == (tmp_path / f"out{suffix.lower()}").read_bytes()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_rows_are_counted_only_for_eyes(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    counted: list[DataFile] = []
+
+    def count(self: DataFile) -> int:
+        counted.append(self)
+        return 1
+
+    monkeypatch.setattr(DataFile, "count", count)
+    (tmp_path / "in.csv").write_text("text\n坏了\n", encoding="utf-8")
+    console = Console(file=StringIO(), force_terminal=terminal)
+    assert predict_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv", console=console).predicted == 1
+    assert len(counted) == terminal
+
+
+def test_one_worker_writes_each_window_before_it_reads_the_next_ones_texts(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    ask, commit = Predictor.predict, Journal.commit
+
+    def asked(self: Predictor, complaints: list[Complaint]) -> list[Prediction]:
+        done.append("ask")
+        return ask(self, complaints)
+
+    def committed(self: Journal, *args: Any, **kwargs: Any) -> None:
+        done.append("commit")
+        commit(self, *args, **kwargs)
+
+    monkeypatch.setattr(bulk, "ROWS", 4)
+    monkeypatch.setattr(Predictor, "predict", asked)
+    monkeypatch.setattr(Journal, "commit", committed)
+    (tmp_path / "in.csv").write_text("text\n" + "".join(f"第{i}单坏了\n" for i in range(16)), encoding="utf-8")
+    predict_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert done == ["commit", *["ask", "commit"] * 4]  # the first is of the header
+
+
+def test_a_killed_worker_is_told_plainly_whenever_it_is_met(predictor: Predictor) -> None:
+    others = set(active_children())
+    workers = bulk_workers.Processes(predictor, table_answer, 1)
+    try:
+        answers = workers.ask([Complaint(text="空调坏了")])
+        [worker] = set(active_children()) - others
+        worker.kill()
+        for ask in (answers, lambda: workers.ask([Complaint(text="空调坏了")])):
+            with pytest.raises(UnwritableFile, match="give the same command again"):
+                ask()
+    finally:
+        workers.close()
 
 
 def test_memory_stays_flat(predictor: Predictor, tmp_path: Path) -> None:
@@ -409,7 +509,7 @@ def test_going_on_with_something_else_is_refused(
         predict_file(predictor, rows, output, model="consumer 17 0123456789ab")
     journal = rows.with_name(".out.csv.journal")
     begun = journal.read_bytes()
-    journal.write_bytes(begun.replace(b'"format":2', b'"format":1', 1))
+    journal.write_bytes(begun.replace(b'"format":3', b'"format":2', 1))
     with pytest.raises(UnwritableFile, match="another format"):
         predict_file(predictor, rows, output)
     journal.write_bytes(begun)
