@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -51,11 +50,12 @@ def report(
     jianwei data report
     """
     from complaints.bundle import Bundle
+    from complaints.cores import usable_cores
     from complaints.predictor import Predictor
     from complaints.risk import Policy
     from complaints.taxonomy import Taxonomy
     from jianwei.default_model import packaged_bundle
     from training.corpus import describe
 
-    predictor = Predictor(Bundle.open(packaged_bundle()), Policy.load(), threads=os.cpu_count() or 1)
+    predictor = Predictor(Bundle.open(packaged_bundle()), Policy.load(), threads=usable_cores())
     typer.echo(describe(folder, datasets, Taxonomy.load(taxonomy), predictor))

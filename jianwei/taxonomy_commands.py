@@ -31,7 +31,7 @@ def draft(
     The labels' own words become ids. Then edit it: names, order (for kind: ordinal), parents and leaves.
     """
     from complaints.files import BadRow, DataFile
-    from complaints.taxonomy import Head, Label, Taxonomy
+    from complaints.taxonomy import Head, Label, Taxonomy, whole_number
     from jianwei.work_commands import parse_heads
 
     columns = parse_heads(head)
@@ -42,7 +42,7 @@ def draft(
         if isinstance(row, BadRow):
             continue
         for one, column in columns.items():
-            value = (row.values.get(column) or "").strip()
+            value = whole_number((row.values.get(column) or "").strip())
             if value:
                 counts[one][value] += 1
     heads = {}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from complaints.cores import usable_cores
 from complaints.errors import BundleError, InvalidInput
 from jianwei.work_commands import DATASETS, Datasets, Heads, comparison, prepare, source_of
 
@@ -118,7 +118,7 @@ def _rival(settings: Settings, name: str, version: str) -> Predictor | None:
 
     try:
         path, _ = fetch(settings.tracking_uri, name, version, settings.models)
-        return Predictor(Bundle.open(path), Policy.load(), threads=os.cpu_count() or 1)
+        return Predictor(Bundle.open(path), Policy.load(), threads=usable_cores())
     except BundleError as error:
         logging.getLogger("jianwei").warning(
             "champion %s version %s cannot be opened, so the new version is not compared with it: %s",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(help="People who may sign in to the pages: add, list, disable.", no_args_is_help=True)
+app = typer.Typer(help="People who may sign in to the pages: add, list, change, disable.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="What they sign in with")]
 
@@ -61,6 +61,26 @@ def password(name: Name) -> None:
 
 
 @app.command()
+def role(
+    name: Name,
+    role: Annotated[Literal["analyst", "lead", "admin"], typer.Argument(help="lead unmasks and promotes")],
+) -> None:
+    """Give a person another role; they are signed out everywhere, and sign in again with it.
+
+    jianwei users role 王芳 admin
+    """
+    from datetime import UTC, datetime
+
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    store = Store(load_settings().database)
+    store.change_user(name, role=role)
+    store.log(operator(), "change_role", name, {"role": role}, datetime.now(UTC))
+    typer.echo(f"{name} is {role} now")
+
+
+@app.command()
 def disable(name: Name) -> None:
     """Sign a person out and let them in no more; what they said stays theirs."""
     from datetime import UTC, datetime
@@ -72,6 +92,23 @@ def disable(name: Name) -> None:
     store.change_user(name, disabled_at=now)
     store.log(operator(), "disable_user", name, {}, now)
     typer.echo(f"{name} may no longer sign in")
+
+
+@app.command()
+def enable(name: Name) -> None:
+    """Let a disabled person sign in again, with the password and the role that they had.
+
+    jianwei users enable 王芳
+    """
+    from datetime import UTC, datetime
+
+    from serving.settings import load_settings
+    from serving.store.queries import Store
+
+    store = Store(load_settings().database)
+    store.enable_user(name)
+    store.log(operator(), "enable_user", name, {}, datetime.now(UTC))
+    typer.echo(f"{name} may sign in again")
 
 
 def operator() -> str:

@@ -48,12 +48,16 @@ def evaluate(
     jianwei evaluate --data test.csv --head department=部门 --model mine --json
 
     jianwei evaluate experiments/consumer.yaml --report consumer.html
+
+    A recipe is measured with the model of its name, unless --model or --bundle says another.
     """
     prepare()
     import orjson
 
+    from complaints.cores import usable_cores
     from complaints.predictor import Predictor
     from complaints.risk import Policy
+    from jianwei.default_model import NAME
     from serving.settings import load_settings
     from training.audit import audit
     from training.evaluate import evaluate as run
@@ -65,15 +69,24 @@ def evaluate(
     if (recipe is None) == (data is None):
         raise InvalidInput("say either a recipe or --data FILE; see jianwei evaluate --help")
     settings = load_settings()
+    chosen = Recipe.load(recipe) if recipe is not None else None
+    if chosen is not None and model is None and bundle is None:
+        if chosen.name == NAME:  # not as `model`, for the packaged one is meant where no other is registered
+            settings = settings.model_copy(update={"model": NAME})
+        else:
+            model = chosen.name
     opened, _ = _open(settings, model, bundle)
-    predictor = Predictor(opened, Policy.load(settings.policy), threads=os.cpu_count() or 1)
-    if recipe is not None:
-        chosen = Recipe.load(recipe)
-        examples = split(read_sources(chosen, opened.taxonomy, [recipe.parent, datasets]).examples, chosen.split).test
-    else:
+    predictor = Predictor(opened, Policy.load(settings.policy), threads=usable_cores())
+    folders = [Path()] if recipe is None else [recipe.parent, datasets]
+    if chosen is None:
         source = source_of(data, head, text, title)
         chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
-        examples = read_sources(chosen, opened.taxonomy, [Path()]).examples
+    read = read_sources(chosen, opened.taxonomy, folders, strict=False)
+    for reason, rows in read.left_out.items():
+        logging.getLogger("jianwei").warning("left out %d rows: %s", rows, reason)
+    examples = read.examples if recipe is None else split(read.examples, chosen.split).test
+    if not examples:
+        raise InvalidInput(f"{recipe} has no test part: see its `split`, or measure on a file with --data and --head")
     results = run(predictor, examples)
     found = report(predictor, results, examples) | audit(predictor, examples)
     if page is not None:
@@ -92,7 +105,8 @@ def predict(
     text: Annotated[str, typer.Option(help="Column of the complaint")] = "text",
     title: Annotated[str | None, typer.Option(help="Column of a subject line")] = None,
     created_at: Annotated[
-        str | None, typer.Option(help="Column of the time it came in (ISO 8601); deadlines count from it")
+        str | None,
+        typer.Option(help="Column of the time it came in (2026-03-02 09:30, 20260302 …); deadlines count from it"),
     ] = None,
     channel: Annotated[str | None, typer.Option(help="Column of where it came in: app, weibo …")] = None,
     model: Model = None,

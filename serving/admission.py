@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,29 +18,43 @@ _LATELY = 0.05
 
 
 class Admission:
-    """Counts those inside, and how fast they are answered lately, storing included; for one thread."""
+    """Counts the texts inside, and how fast they are answered lately, storing of single ones included; for one thread.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    Of the texts of all batches together, `shared` at most stand before a single one at a time.
+    """
+
+    def __init__(self, shared: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._shared = shared
         self._clock = clock
-        self._inside = 0
+        self._inside = Counter(single=0, batch=0)
         self._pace = GUESSED
-        self._last = 0.0  # when one left, or the first of those inside came
+        self._last = 0.0  # when the last one was answered
 
     @contextmanager
-    def enter(self, within: float) -> Iterator[None]:
-        """Be inside for the length of a request; raises Overloaded where that would likely take over `within` seconds.
+    def enter(self, within: float, batch: int = 0) -> Iterator[Callable[[], None]]:
+        """Be inside for the length of a request, with one text or with those of a batch; call what is given at each
+        answer.
 
-        It would where those who are inside already take SURE of it, at the pace of the last answers.
+        Raises Overloaded where those before already take SURE of `within` seconds, at the pace of the last answers. For
+        a single text only as many of the batches' count as get in before it. Who leaves without an answer frees the
+        place and says nothing about the pace.
         """
-        if self._inside * self._pace > SURE * within:
-            raise Overloaded(f"{self._inside} complaints are waiting already: try again in a moment")
-        if not self._inside:
-            self._last = self._clock()
-        self._inside += 1
-        try:
-            yield
-        finally:
+        kind, left, entered = "batch" if batch else "single", batch or 1, self._clock()
+        batched = self._inside["batch"]
+        before = self._inside["single"] + (batched if batch else min(batched, self._shared))
+        if before * self._pace > SURE * within:
+            raise Overloaded(f"{before} complaints are waiting already: try again in a moment")
+
+        def answered() -> None:
+            nonlocal left
             now = self._clock()
-            self._pace += _LATELY * (now - self._last - self._pace)
+            self._pace += _LATELY * (now - max(self._last, entered) - self._pace)
             self._last = now
-            self._inside -= 1
+            self._inside[kind] -= 1
+            left -= 1
+
+        self._inside[kind] += left
+        try:
+            yield answered
+        finally:
+            self._inside[kind] -= left

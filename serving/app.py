@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from serving.pages.mount import AT, Pages
 from serving.policies import Policies
 from serving.problems import Problem, handle
 from serving.routes import alerts, corrections, health, predictions, reviews, risks, shadow, taxonomy
+from serving.routes.body import Bodies
 from serving.scopes import parse_key
 from serving.service import Service
 from serving.settings import Settings
@@ -80,7 +82,18 @@ def create_app(
         busy = workers
         beside = Shadow(source, store, settings.shadow_share, lambda: busy.depth > 0)
         app.state.service = Service(
-            settings, source, policies, store, salt, Admission(), workers, metrics, threads, beside, models
+            settings,
+            source,
+            policies,
+            store,
+            salt,
+            Admission(workers.shared),
+            asyncio.Semaphore(workers.shared),
+            workers,
+            metrics,
+            threads,
+            beside,
+            models,
         )
         try:
             yield
@@ -94,6 +107,7 @@ def create_app(
             store.close()
 
     app = FastAPI(title="jianwei", version="1", description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app.state.bodies = Bodies()
     app.include_router(predictions.router)
     app.include_router(risks.router)
     app.include_router(alerts.router)

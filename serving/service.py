@@ -31,7 +31,8 @@ Result = TypeVar("Result")
 class Service:
     """The parts of one application; `threads` are for the database, so that no query holds up the event loop.
 
-    `salt` is the key of customer hashes; `models` opens the registry, None where the service was given none.
+    `turns` are for the texts of batches, `workers.shared` at a time, so that they leave room to single ones. `salt` is
+    the key of customer hashes; `models` opens the registry, None where the service was given none.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Service:
     store: Store
     salt: str
     admission: Admission
+    turns: asyncio.Semaphore
     workers: Workers
     metrics: Metrics
     threads: ThreadPoolExecutor

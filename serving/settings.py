@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from complaints.cores import MOST, usable_cores
 from complaints.errors import InvalidInput
 from serving.scopes import parse_key
 
@@ -41,7 +42,7 @@ class Settings(BaseSettings):
     second_share: float = Field(0.0, ge=0, le=1, description="Share of reviewed cases that another person reviews too")
     review_budget: int = Field(200, ge=1, description="Reviews that all people together mean to do in a day")
     lease_minutes: float = Field(15.0, gt=0, le=1440, description="How long a case is one person's own")
-    workers: int = Field(max(1, os.cpu_count() or 1), ge=1, le=256, description="Encoder threads")
+    workers: int = Field(default_factory=usable_cores, ge=1, le=MOST, description="Encoder threads")
     queue: int = Field(256, ge=1, description="Texts that may wait; beyond that callers are told to come back")
     timeout: float = Field(3.0, gt=0, description="Seconds after which a single prediction is given up")
     shadow_share: float = Field(

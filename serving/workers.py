@@ -15,6 +15,9 @@ from complaints.errors import Overloaded
 
 Result = TypeVar("Result")
 
+# Jobs of batches in the queue or running at a time, a thread: enough to keep it busy, few enough to let others between.
+IN_FLIGHT = 2
+
 
 class Workers:
     """`threads` threads taking jobs in the order they came; at most `queue` jobs wait."""
@@ -38,14 +41,28 @@ class Workers:
         """Jobs that can run at once."""
         return len(self._threads)
 
-    def submit(self, job: Callable[[], Result]) -> Future[Result]:
-        """Queue a job; cancelling its future frees its place. Raises Overloaded at once where the queue is full."""
+    @property
+    def shared(self) -> int:
+        """Jobs of all batches together that may wait or run at a time: all threads at them leave half of the queue."""
+        return min(IN_FLIGHT * self.threads, self.threads + self._size // 2)
+
+    def check_room(self) -> None:
+        """Raises Overloaded where the queue is full."""
+        if len(self._waiting) >= self._size:
+            raise Overloaded(f"{self._size} complaints are waiting already: try again in a moment")
+
+    def submit(self, job: Callable[[], Result], *, sure: bool = False) -> Future[Result]:
+        """Queue a job; cancelling its future frees its place. Raises Overloaded at once where the queue is full.
+
+        A `sure` job is queued all the same: one of a batch, of which others are done and should not be lost. Who queues
+        them keeps to `shared`.
+        """
         future: Future[Result] = Future()
         with self._changed:
             if not self._open:
                 raise Overloaded("the service is shutting down")
-            if len(self._waiting) >= self._size:
-                raise Overloaded(f"{self._size} complaints are waiting already: try again in a moment")
+            if not sure:
+                self.check_room()
             self._waiting[future] = job
             self._changed.notify()
         future.add_done_callback(self._forget)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import random
 import subprocess
 import tempfile
@@ -30,6 +29,7 @@ from mlflow.types import ColSpec, Schema
 
 import complaints
 from complaints.bundle import Bundle, Length
+from complaints.cores import usable_cores
 from complaints.corrections import read_corrections
 from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
@@ -123,7 +123,7 @@ def train(
         with tempfile.TemporaryDirectory() as folder:
             made = draft(Path(folder) / "draft", model, base, recipe, taxonomy, manifest, parts, crossed)
             _log_metrics(made.manifest.metrics)
-            predictor = Predictor(made, Policy.load(), threads=os.cpu_count() or 1)
+            predictor = Predictor(made, Policy.load(), threads=usable_cores())
             measured = parts.test or parts.calibration
             results = evaluate(predictor, measured)
             found, anchors = report(predictor, results, measured), {}

@@ -32,8 +32,8 @@ Result = TypeVar("Result")
 
 router = APIRouter(prefix="/v1", tags=["predictions"], route_class=JsonRoute)
 
-# Items of one batch in the queue at a time, a worker: enough to keep it busy, few enough to let others between.
-IN_FLIGHT = 2
+# Seconds that the texts before a batch may take: with its own it is answered within the minute that most clients wait.
+BATCH_PATIENCE = 30.0
 # So much of the hash of a caller's key is kept with what they send: enough to tell callers apart.
 _CALLER = 16
 
@@ -64,14 +64,15 @@ async def predict(
     """
     received = _Clock()
     key = await idempotency_key_of(request, idempotency_key)
-    if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
-        return _json(kept)
-    snapshot = service.model(request)
-    _check(snapshot, body)
-    with service.admission.enter(service.settings.timeout):
+    with service.admission.enter(service.settings.timeout) as answered:
+        if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
+            return _json(kept)
+        snapshot = service.model(request)
+        _check(snapshot, body)
         future = service.workers.submit(lambda: _run(service, snapshot, body, received))
         done = await answer(request, future, service.settings.timeout)
         sent = await _save(request, service, snapshot, [done], lambda rows: rows[0].response, key)
+        answered()
     return _json(sent)
 
 
@@ -89,41 +90,46 @@ async def predict_batch(
     """Every item gets a status of its own, and a prediction or a problem; one model answers them all.
 
     All predictions of a batch are stored together before it is answered, or none is. Too many requests at once
-    refuse the whole batch with 503.
+    refuse the whole batch with 503 before any of it is answered.
     """
     received = _Clock()
     key = await idempotency_key_of(request, idempotency_key)
-    if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
-        return _json(kept)
-    snapshot = service.model(request)
-    service.metrics.batch(len(body.items))
-    room = asyncio.Semaphore(IN_FLIGHT * service.workers.threads)
+    with service.admission.enter(BATCH_PATIENCE, len(body.items)) as answered:
+        if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
+            return _json(kept)
+        snapshot = service.model(request)
+        service.workers.check_room()
+        service.metrics.batch(len(body.items))
+        own = asyncio.Semaphore(service.workers.shared)  # with one of its own none takes all turns before the next
 
-    async def one(item: object) -> _Done | InvalidInput | RequestValidationError:
-        try:
-            single = ComplaintIn.model_validate(item)
-            _check(snapshot, single)
-        except ValidationError as error:
-            return RequestValidationError(error.errors())
-        except InvalidInput as error:
-            return error
-        async with room:
-            return await asyncio.wrap_future(service.workers.submit(lambda: _run(service, snapshot, single, received)))
+        async def one(item: object) -> _Done | InvalidInput | RequestValidationError:
+            try:
+                single = ComplaintIn.model_validate(item)
+                _check(snapshot, single)
+            except ValidationError as error:
+                return RequestValidationError(error.errors())
+            except InvalidInput as error:
+                return error
+            async with own, service.turns:
+                job = service.workers.submit(lambda: _run(service, snapshot, single, received), sure=True)
+                done = await asyncio.wrap_future(job)
+            answered()
+            return done
 
-    results = await _all_or_none(request, [one(item) for item in body.items])
+        results = await _all_or_none(request, [one(item) for item in body.items])
 
-    def text(rows: Sequence[Stored]) -> str:
-        told = iter(rows)
-        items = [
-            f'{{"status":200,"prediction":{next(told).response}}}'
-            if isinstance(result, _Done)
-            else _refused(request, result)
-            for result in results
-        ]
-        return f'{{"items":[{",".join(items)}]}}'
+        def text(rows: Sequence[Stored]) -> str:
+            told = iter(rows)
+            items = [
+                f'{{"status":200,"prediction":{next(told).response}}}'
+                if isinstance(result, _Done)
+                else _refused(request, result)
+                for result in results
+            ]
+            return f'{{"items":[{",".join(items)}]}}'
 
-    done = [result for result in results if isinstance(result, _Done)]
-    sent = await _save(request, service, snapshot, done, text, key)
+        done = [result for result in results if isinstance(result, _Done)]
+        sent = await _save(request, service, snapshot, done, text, key)
     return _json(sent)
 
 

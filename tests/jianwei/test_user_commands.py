@@ -49,3 +49,27 @@ def test_add_list_password_disable(command: Any, tmp_path: Path) -> None:
     said = [(one.action, one.subject, one.detail) for one in store.logged(actor=f"cli:{getuser()}")]
     assert said == [("disable_user", "王芳", {}), ("password", "王芳", {}), ("add_user", "王芳", {"role": "lead"})]
     store.close()
+
+
+def test_role_and_enable(command: Any, tmp_path: Path) -> None:
+    assert command("add", "王芳", typed="correct horse\n")[0] == 0
+    store, now = Store(f"sqlite:///{tmp_path / 'jianwei.db'}"), datetime.now(UTC)
+    token = access.sign_in(store, "王芳", "correct horse", now).token
+    for role in access.ROLES:
+        assert command("role", "王芳", role)[1] == f"王芳 is {role} now\n"
+    with pytest.raises(access.SignInRefused):
+        access.signed_in(store, token, now)
+    assert access.sign_in(store, "王芳", "correct horse", now).person.role == "admin"
+    code, _, err = command("role", "王芳", "boss")
+    assert (code, "boss" in err) == (2, True)
+    assert command("role", "李明", "lead")[2] == "jianwei: there is no user 李明\n"
+    command("disable", "王芳")
+    with pytest.raises(access.SignInRefused):
+        access.sign_in(store, "王芳", "correct horse", now)
+    assert command("enable", "王芳")[1] == "王芳 may sign in again\n"
+    assert command("list")[1] == "王芳\tadmin\tmay sign in\n"
+    assert access.sign_in(store, "王芳", "correct horse", now).person.role == "admin"
+    assert command("enable", "李明")[2] == "jianwei: there is no user 李明\n"
+    said = [(one.action, one.detail) for one in store.logged(actor=f"cli:{getuser()}", subject="王芳")]
+    assert said[:3] == [("enable_user", {}), ("disable_user", {}), ("change_role", {"role": "admin"})]
+    store.close()

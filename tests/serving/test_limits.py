@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import socket
 import subprocess
@@ -20,9 +21,11 @@ import pytest
 
 from complaints.bundle import Bundle
 from complaints.predictor import Predictor
+from serving import admission
 from serving.champion import Fixed, Snapshot
-from serving.routes import body
+from serving.routes import body, predictions
 from serving.settings import Settings
+from serving.store.queries import Store
 
 URL = "/v1/predictions"
 BATCH = "/v1/predictions:batch"
@@ -166,6 +169,64 @@ def test_a_full_queue_is_said_at_once(gated: Any, wait_until: Any) -> None:
         assert first() + others() == [200] * 3
 
 
+def a_batch(count: int) -> dict[str, Any]:
+    return {"items": [{"text": f"批{i}"} for i in range(count)]}
+
+
+def test_a_batch_of_more_than_the_queue_holds_waits_for_its_turns(gated: Any) -> None:
+    with gated(workers=2, queue=1) as (client, gate):
+        gate.go.set()
+        answer = client.post(BATCH, json=a_batch(16))
+        assert (answer.status_code, len(answer.json()["items"])) == (200, 16)
+
+
+def test_a_batch_that_was_let_in_is_not_lost_to_a_full_queue(gated: Any, wait_until: Any) -> None:
+    with gated(workers=2, queue=2, timeout=20) as (client, gate), ThreadPoolExecutor(8) as pool:
+        single = in_background(pool, client, 1)
+        wait_until(lambda: gate.asked)
+        batch = pool.submit(client.post, BATCH, json=a_batch(8))
+        wait_until(lambda: depth(client) == 2)  # of three turns one runs
+        assert client.post(URL, json={"text": "一个太多"}).status_code == 503
+        gate.go.set()
+        assert batch.result().status_code == 200
+        assert single() == [200]
+
+
+def test_batches_are_refused_at_once_but_single_texts_go_beside_one(
+    gated: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "BATCH_PATIENCE", 10 * admission.GUESSED / admission.SURE)
+    with gated(workers=1, timeout=20) as (client, gate), ThreadPoolExecutor(8) as pool:
+        batch = pool.submit(client.post, BATCH, json=a_batch(64))
+        wait_until(lambda: depth(client) == 1)
+        single = in_background(pool, client, 1)
+        wait_until(lambda: depth(client) == 2)
+        started = time.monotonic()
+        refused = client.post(BATCH, json=a_batch(1))
+        assert time.monotonic() - started < 1
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        gate.go.set()
+        assert single() == [200]
+        assert batch.result().status_code == 200
+        assert client.post(BATCH, json=a_batch(64)).status_code == 200
+
+
+def test_a_key_is_looked_up_for_those_who_were_let_in(
+    gated: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "GUESSED", 1000.0)
+    looked = []
+    monkeypatch.setattr(Store, "recall", lambda _, key: looked.append(key))
+    with gated(workers=1, timeout=20) as (client, gate), ThreadPoolExecutor(1) as pool:
+        first = in_background(pool, client, 1)
+        wait_until(lambda: gate.asked)
+        for url, sent in ((URL, {"text": "x"}), (BATCH, a_batch(1))):
+            assert client.post(url, json=sent, headers={"Idempotency-Key": "k"}).status_code == 503
+        assert not looked
+        gate.go.set()
+        assert first() == [200]
+
+
 def test_a_single_prediction_is_given_up_in_time(gated: Any, wait_until: Any) -> None:
     with gated(workers=1, queue=8, timeout=0.3) as (client, gate), ThreadPoolExecutor(4) as pool:
         statuses = in_background(pool, client, 3)
@@ -222,6 +283,39 @@ def test_a_body_that_stops_coming(
         answer = b"".join(iter(lambda: caller.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"urn:jianwei:problem:too-slow" in answer
+
+
+def test_bodies_are_bounded_together(
+    served: Any, snapshot: Snapshot, tmp_path: Path, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "MOST_HELD", 1000)
+    hold, seen = body.Bodies.hold, []
+
+    def watched(bodies: body.Bodies, size: int) -> None:
+        hold(bodies, size)
+        seen.append(size)
+
+    monkeypatch.setattr(body.Bodies, "hold", watched)
+    head = HALF.replace(b"100", b"5000")
+    with served(Settings(home=tmp_path), Fixed(snapshot)) as client:
+        for _ in range(20):  # who was answered, or refused, holds nothing
+            assert client.post(URL, content=b'{"text":"x"}' + b" " * 500, headers=JSON).status_code == 200
+            assert client.post(URL, content=b"{" + b" " * 500, headers=JSON).status_code == 400
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as caller:
+            seen.clear()
+            caller.sendall(head + b" " * 900)
+            wait_until(lambda: sum(seen) == 901)
+            small = b'{"text":"x"}' + b" " * 200
+            refused = client.post(URL, content=small, headers=JSON)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert refused.json()["type"] == "urn:jianwei:problem:overloaded"
+            assert client.post(URL, content=b'{"text":"x"}', headers=JSON).status_code == 200
+        wait_until(lambda: client.post(URL, content=small, headers=JSON).status_code == 200)
+
+
+def test_as_many_threads_as_cores_may_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
+    assert Settings(home=tmp_path).workers == 1
 
 
 STOPPED = """

@@ -1,0 +1,107 @@
+"""`jianwei evaluate`, from the outside in: which model is measured, on which rows, and what is said of the others."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from complaints.errors import InvalidInput
+from jianwei.cli import main
+from serving.settings import Settings
+
+Command = Callable[..., tuple[int, str, str]]
+ROWS = [
+    ("快递三天没动静", "logistics"), ("包裹压扁了里面全碎", "logistics"), ("派件员把东西放错小区", "logistics"),
+    ("驿站关门一周取不到件", "logistics"), ("屏幕用两天就花屏", "quality"), ("空调不制冷还漏水", "quality"),
+    ("锅底一洗就掉漆", "quality"), ("电池充一夜只用一小时", "quality"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """`jianwei evaluate …` in a home without a registry, without the audit: exit status, standard output and error."""
+    monkeypatch.setenv("JIANWEI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for good
+    monkeypatch.setattr("training.audit.audit", lambda predictor, examples: {})
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["jianwei", "evaluate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Path]:
+    """Write a recipe of ROWS by its name and its share of test rows."""
+    rows = "".join(f"{text},{label}\n" for text, label in ROWS)
+    (tmp_path / "rows.csv").write_text("text,d\n" + rows, encoding="utf-8")
+
+    def write(name: str, test: float) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(
+            f"name: {name}\ntaxonomy: consumer\nsources:\n  - {{file: rows.csv, heads: {{department: d}}}}\n"
+            f"split: {{test: {test}, calibration: 0.25}}\n",
+            encoding="utf-8",
+        )
+        return path
+
+    return write
+
+
+def test_rows_left_out_and_labels_unknown_to_the_model_are_told(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "in.csv"
+    rows = "".join(f"{text},{label}\n" for text, label in ROWS)
+    path.write_text(
+        f"text,d\n{rows}又一个,第十八部\n再一个,第十八部\n,quality\n没有标签,\n一,二,三\n", encoding="utf-8"
+    )
+    code, out, err = command("--data", path, "--head", "department=d", "--json")
+    assert code == 0, err
+    assert json.loads(out)["heads"]["department"]["rows"] == len(ROWS)
+    assert set(caplog.messages) >= {
+        "head department: 2 rows are not counted, for their labels are unknown: '第十八部' (2)",
+        "left out 1 rows: in.csv: no text",
+        "left out 3 rows: in.csv: no label that is known",
+        "left out 1 rows: in.csv: unreadable row (3 cells where the header has 2)",
+    }
+
+
+def test_a_recipe_is_measured_with_the_model_of_its_name(
+    command: Command, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = command(recipe("mine", 0.25))
+    assert (code, "there is no registry" in err) == (2, True)  # and no other model was opened
+    monkeypatch.setenv("JIANWEI_MODEL", "served")
+    code, _, err = command(recipe("consumer", 0.25))  # for which there is the packaged one
+    assert (code, "model: consumer packaged" in err) == (0, True), err
+
+
+def test_what_is_said_goes_before_the_name_of_the_recipe(
+    command: Command, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def opened(settings: Settings, model: str | None, bundle: Path | None) -> None:
+        asked.append((model, bundle))
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr("jianwei.work_commands._open", opened)
+    path = recipe("mine", 0.25)
+    for options in ((), ("--model", "other"), ("--bundle", "folder")):
+        command(path, *options)
+    assert asked == [("mine", None), ("other", None), (None, Path("folder"))]
+
+
+def test_a_recipe_without_a_test_part_says_so(command: Command, recipe: Callable[..., Path]) -> None:
+    code, _, err = command(recipe("consumer", 0))
+    assert code == 2
+    assert "consumer.yaml has no test part" in err
