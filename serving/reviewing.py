@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import orjson
@@ -16,9 +16,12 @@ from serving.access import Person, require
 from serving.service import Service
 from serving.standing import risk_now
 from serving.store.review_decisions import Decided
-from serving.store.review_order import Filters
+from serving.store.review_order import Filters, Queued
 from serving.store.review_queue import Lease, Progress
 from serving.store.risks import Verdict
+
+# What was decided shortly before midnight can be taken back for this long after it.
+UNDONE_FOR = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def check_labels(taxonomy: Taxonomy, labels: Mapping[str, str]) -> None:
 
 
 def day_start(service: Service, now: datetime) -> datetime:
-    """Midnight where the company is: the budget and undoing count from here."""
+    """Midnight where the company is: the budget counts from here, and undoing."""
     here = service.policies.control.policy.calendar.local(now) or now
     return here.replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -58,9 +61,23 @@ def today(service: Service, actor: str, now: datetime) -> Day:
     return Day(service.store.progress(actor, day_start(service, now)), service.settings.review_budget)
 
 
+def served(service: Service, filters: Filters) -> Filters:
+    """The same of the served model's cases alone: another's ask other questions, and wait until it is served again."""
+    return replace(filters, model_name=service.settings.model)
+
+
 def claim(service: Service, actor: str, filters: Filters, now: datetime, limit: int = 1) -> list[Lease]:
     """The next cases for a person, as long as a lease lasts here."""
-    return service.store.claim(actor, filters, limit=limit, minutes=service.settings.lease_minutes, now=now)
+    minutes = service.settings.lease_minutes
+    return service.store.claim(actor, served(service, filters), limit=limit, minutes=minutes, now=now)
+
+
+def note(
+    service: Service, actor: str, action: str, detail: dict[str, object], shown: Sequence[Queued], now: datetime
+) -> None:
+    """Write down which cases somebody is handed; where there is none, nothing."""
+    if shown:
+        service.store.log(actor, action, "reviews", detail | {"cases": [one.prediction_id for one in shown]}, now)
 
 
 def unmask(service: Service, person: Person, prediction_id: str, now: datetime) -> None:
@@ -96,6 +113,7 @@ def decide(
         note=note,
         verdict=verdict,
         taxonomy_version=taxonomy.version,
+        known=taxonomy.heads,
         now=now,
         second_share=service.settings.second_share,
     )
@@ -108,10 +126,11 @@ def skip(service: Service, person: Person, prediction_id: str, now: datetime) ->
 
 
 def undo(service: Service, person: Person, now: datetime) -> Decided:
-    """Take back the last decision of today and have its case again."""
+    """Take back the last decision of today, or of the last hours, and have its case again."""
     require(person, "review")
     until = now + timedelta(minutes=service.settings.lease_minutes)
-    return service.store.undo(person.name, since=day_start(service, now), until=until, now=now)
+    since = min(day_start(service, now), now - UNDONE_FOR)
+    return service.store.undo(person.name, since=since, until=until, now=now)
 
 
 def sent(request: str) -> Complaint:

@@ -25,7 +25,8 @@ class Answers:
         self._view, self._opened, self._more = view, opened, more
         self.picked: dict[str, str] = {}
         self.level: Level | None = None
-        self.here = open_heads(view.heads)[0]
+        # A case that was answered under another taxonomy may have none of this one's questions: its risk is left.
+        self.here = (open_heads(view.heads) or [RISK])[0]
         self._questions = [*view.heads, *([RISK] if view.judged is not None else [])]
         self._panel = ui.element("div").classes("card answers order-2")
         self._draw()
@@ -58,8 +59,9 @@ class Answers:
 
     def move(self, step: int) -> None:
         """Look at the question so many further on."""
-        at = self._questions.index(self.here)
-        self.open(self._questions[(at + step) % len(self._questions)])
+        if self._questions:
+            at = self._questions.index(self.here)
+            self.open(self._questions[(at + step) % len(self._questions)])
 
     def _go_on(self) -> None:
         waiting = [name for name in open_heads(self._view.heads) if name not in self.picked]

@@ -51,9 +51,9 @@ async def work(request: Request) -> None:
 
 @place("/case/{prediction_id}")
 async def one(request: Request, prediction_id: str) -> None:
-    """One case that was asked for."""
+    """One case that was asked for, and then the next of the queue that it was picked from."""
     desk = frame(request, "/review/", "案件")
-    page = CasePage(desk, Filters())
+    page = CasePage(desk, parse(dict(request.query_params), desk.midnight()))
     await page.start(prediction_id)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from complaints.errors import InvalidInput, Overloaded
+from complaints.errors import InvalidInput, NotReady, Overloaded
 from complaints.records import Level, Prediction
-from complaints.taxonomy import Taxonomy
+from complaints.taxonomy import Head, Taxonomy
 from serving import access, reviewing
 from serving.access import Person, Right
 from serving.champion import Snapshot
@@ -58,6 +58,14 @@ class Desk:
         """The labels of the model that answers now; raises NotReady."""
         return self.service.source.current().predictor.taxonomy
 
+    @property
+    def questions(self) -> Mapping[str, Head]:
+        """The heads of the model that answers now, for their names; none while there is no model."""
+        try:
+            return self.taxonomy.heads
+        except NotReady:
+            return {}
+
     def midnight(self) -> datetime:
         """When the day began."""
         return reviewing.day_start(self.service, datetime.now(UTC))
@@ -65,15 +73,27 @@ class Desk:
     # ---- the queue
 
     async def queue(self, filters: Filters, limit: int, offset: int = 0) -> Page:
-        """Lines of the person's own queue."""
-        store, name = self.service.store, self.person.name
-        return await self.ask(
-            "review", lambda now: store.queue(filters, now=now, actor=name, limit=limit, offset=offset)
-        )
+        """Lines of the person's own queue; that they saw them is written down."""
+        service, name = self.service, self.person.name
+        asked = {field: str(value) for field, value in asdict(filters).items() if value is not None}
+        if filters.text is not None:
+            asked["text"] = reviewing.masked(filters.text) or ""
+
+        def look(now: datetime) -> Page:
+            narrow = reviewing.served(service, filters)
+            page = service.store.queue(narrow, now=now, actor=name, limit=limit, offset=offset)
+            reviewing.note(service, name, "list", {"filters": asked}, page.items, now)
+            return page
+
+        return await self.ask("review", look)
 
     async def versions(self) -> list[str]:
         """The model versions that answered what waits, the newest first."""
-        return await self.ask("review", lambda _now: self.service.store.versions())
+        return await self.ask("review", lambda _now: self.service.store.versions(self.service.settings.model))
+
+    async def channels(self) -> list[str]:
+        """The channels that what waits came in by."""
+        return await self.ask("review", lambda _now: self.service.store.channels(self.service.settings.model))
 
     async def today(self) -> Day:
         """How far the day's budget is used."""
@@ -88,7 +108,8 @@ class Desk:
 
     async def held(self) -> list[Lease]:
         """What the person has already, from a page that was closed a moment ago."""
-        return await self.ask("review", lambda now: self.service.store.held(self.person.name, now))
+        store, name, model = self.service.store, self.person.name, self.service.settings.model
+        return await self.ask("review", lambda now: store.held(name, now, model))
 
     async def open(self, prediction_id: str, *, lease: bool) -> CaseView:
         """One case; leased where they ask for it. Raises NotFound, Stale where it does not wait for this person."""
@@ -138,8 +159,12 @@ class Desk:
         return replace(view, unmasked=True)
 
     async def _take(self, prediction_id: str) -> Lease:
-        store, name, minutes = self.service.store, self.person.name, self.service.settings.lease_minutes
-        return await self.ask("review", lambda now: store.take(name, prediction_id, minutes=minutes, now=now))
+        store, name, settings = self.service.store, self.person.name, self.service.settings
+
+        def take(now: datetime) -> Lease:
+            return store.take(name, prediction_id, minutes=settings.lease_minutes, now=now, model_name=settings.model)
+
+        return await self.ask("review", take)
 
     # ---- between pages and service
 

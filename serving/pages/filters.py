@@ -34,4 +34,4 @@ def address(path: str, query: Mapping[str, str], **changed: str) -> str:
     return path + (f"?{urlencode(kept)}" if kept else "")
 
 
-_KNOWN = {*asdict(Filters()), "days"} - {"since", "until"}
+_KNOWN = {*asdict(Filters()), "days"} - {"since", "until", "model_name"}

@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from complaints.taxonomy import Taxonomy
+from complaints.taxonomy import Head
 from serving.models import ModelVersion
 from serving.pages.words import clock, percent
 from serving.store.shadows import Agreement, Disagreement
@@ -49,40 +49,40 @@ def _when(stamp: str, now: datetime) -> str:
         return escape(stamp)
 
 
-def comparison(found: Mapping[str, Any] | None, taxonomy: Taxonomy) -> str:
+def comparison(found: Mapping[str, Any] | None, questions: Mapping[str, Head]) -> str:
     """A candidate against the champion of its time: the gate's word, then every set of rows."""
     if found is None:
         return '<p class="muted">这个版本没有与现行版本比较过。</p>'
     word = (
         '<p class="note">关口：<b>通过</b>。没有哪个问题、哪个标签明显变差。</p>'
         if found["gate"]["passed"]
-        else against(found, taxonomy)
+        else against(found, questions)
     )
-    tables = "".join(_set(where, heads, taxonomy) for where, heads in found["sets"].items() if heads)
+    tables = "".join(_set(where, heads, questions) for where, heads in found["sets"].items() if heads)
     return (
         f"{word}{tables}<p class='said-plainly'>每条耗时为现行的 {found['speed']:.2f} 倍，"
         f"大小为 {found['size']:.2f} 倍。方括号是差值的 95% 区间。</p>"
     )
 
 
-def against(found: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+def against(found: Mapping[str, Any], questions: Mapping[str, Head]) -> str:
     """Why the gate refused a candidate."""
-    reasons = "".join(f"<li>{escape(_named(one, taxonomy))}</li>" for one in found["gate"]["reasons"])
+    reasons = "".join(f"<li>{escape(_named(one, questions))}</li>" for one in found["gate"]["reasons"])
     return f'<div class="note bad">关口：<b>未通过</b><ul class="reasons-list">{reasons}</ul></div>'
 
 
-def _named(reason: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+def _named(reason: Mapping[str, Any], questions: Mapping[str, Head]) -> str:
     """A reason of the gate, with the question's Chinese name for its id."""
     head, words = str(reason["head"]), str(reason["chinese"])
-    known = taxonomy.heads.get(head)
+    known = questions.get(head)
     return known.name + words.removeprefix(head) if known is not None and words.startswith(head) else words
 
 
-def _set(where: str, heads: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+def _set(where: str, heads: Mapping[str, Any], questions: Mapping[str, Head]) -> str:
     lines = []
     classes: list[tuple[str, Mapping[str, Any]]] = []
     for name, one in heads.items():
-        title = taxonomy.heads[name].name if name in taxonomy.heads else name
+        title = questions[name].name if name in questions else name
         auto = one["auto"]
         lines.append(
             f'<tr><td>{escape(title)}</td><td class="num">{one["rows"]}</td>{_change(one["accuracy"])}'
@@ -127,15 +127,15 @@ def _auto(one: Mapping[str, float | None]) -> str:
     return f'{one["rows"]:.0f} 条<div class="sub">{"—" if right is None else f"对 {percent(right, 1)}"}</div>'
 
 
-def shadow(found: Sequence[Agreement], taxonomy: Taxonomy) -> str:
+def shadow(found: Sequence[Agreement], questions: Mapping[str, Head]) -> str:
     """How often the version in shadow says the same on live traffic."""
     lines = "".join(
-        f'<tr><td>{escape(taxonomy.heads[one.head].name)}</td><td class="num">{one.answers}</td>'
+        f'<tr><td>{escape(questions[one.head].name)}</td><td class="num">{one.answers}</td>'
         f'<td class="num">{percent(one.same / one.answers, 1)}</td>'
         f'<td class="num">{percent(one.auto / one.answers)}</td>'
         f'<td class="num">{percent(one.shadow_auto / one.answers)}</td></tr>'
         for one in found
-        if one.head in taxonomy.heads and one.answers
+        if one.head in questions and one.answers
     )
     if not lines:
         return '<p class="muted">影子版本还没有读过投诉；它只读一部分新来的，且不影响答复。</p>'
@@ -145,16 +145,16 @@ def shadow(found: Sequence[Agreement], taxonomy: Taxonomy) -> str:
     )
 
 
-def disagreements(found: Sequence[Disagreement], taxonomy: Taxonomy, now: datetime) -> str:
+def disagreements(found: Sequence[Disagreement], questions: Mapping[str, Head], now: datetime) -> str:
     """Where they differ, the newest first."""
     lines = "".join(
-        f'<tr><td class="nowrap soft">{clock(one.at, now)}</td><td>{escape(taxonomy.heads[one.head].name)}</td>'
-        f"<td>{_label(taxonomy, one.head, one.label)} <span class='muted'>{percent(one.confidence)}</span></td>"
-        f"<td>{_label(taxonomy, one.head, one.shadow_label)} "
+        f'<tr><td class="nowrap soft">{clock(one.at, now)}</td><td>{escape(questions[one.head].name)}</td>'
+        f"<td>{_label(questions, one.head, one.label)} <span class='muted'>{percent(one.confidence)}</span></td>"
+        f"<td>{_label(questions, one.head, one.shadow_label)} "
         f"<span class='muted'>{percent(one.shadow_confidence)}</span></td>"
         f'<td><a href="/review/case/{escape(one.prediction_id)}" target="_blank">看案件</a></td></tr>'
         for one in found
-        if one.head in taxonomy.heads
+        if one.head in questions
     )
     if not lines:
         return ""
@@ -164,5 +164,5 @@ def disagreements(found: Sequence[Disagreement], taxonomy: Taxonomy, now: dateti
     )
 
 
-def _label(taxonomy: Taxonomy, head: str, label: str) -> str:
-    return escape(taxonomy.heads[head].names.get(label, label))
+def _label(questions: Mapping[str, Head], head: str, label: str) -> str:
+    return escape(questions[head].names.get(label, label))

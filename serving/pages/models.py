@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from nicegui import context, ui
 from starlette.requests import Request
 
-from complaints.errors import RegistryError
+from complaints.errors import NotReady, RegistryError
 from serving.access import Right
 from serving.models import Models, ModelVersion
 from serving.pages import model_parts as parts
@@ -70,13 +70,16 @@ class ModelsPage:
 
     def _tell(self) -> None:
         """Say which version answers now, as soon as that changes."""
-        version = self._desk.service.source.current().version
+        version = None
+        try:
+            version = self._desk.service.source.current().version
+        except NotReady as error:
+            answers = escape(words_of(error))
+        else:
+            answers = f'正在答复的是 <b class="serving">v{escape(version)}</b>'
         waits = self._champion is not None and version != self._champion
         more = f'<span class="tag suggest">正在换上 v{escape(self._champion or "")}…</span>' if waits else ""
-        told = (
-            f'<h1>模型</h1><span class="soft">{escape(self._name)}，正在答复的是 '
-            f'<b class="serving">v{escape(version)}</b></span>{more}'
-        )
+        told = f'<h1>模型</h1><span class="soft">{escape(self._name)}，{answers}</span>{more}'
         if told != self._serving:
             self._serving = told
             self._title.set_content(told)
@@ -144,7 +147,7 @@ class ModelsPage:
             with ui.element("div").classes("head-row"):
                 ui.html(f"<h2>v{escape(version)} 与当时的现行版本</h2>", sanitize=False).classes("grow")
                 self._draw_version_deeds(version, found, objection)
-            ui.html(parts.comparison(found, self._desk.taxonomy), sanitize=False)
+            ui.html(parts.comparison(found, self._desk.questions), sanitize=False)
             if card is not None:
                 with ui.element("details"):
                     ui.html("模型卡（原文）", sanitize=False, tag="summary")
@@ -167,7 +170,7 @@ class ModelsPage:
             button("推广为现行版本", "", "btn main", lambda: self._ask_promotion(version))
 
     async def _draw_shadow(self, version: str) -> None:
-        store, taxonomy = self._desk.service.store, self._desk.taxonomy
+        store, questions = self._desk.service.store, self._desk.questions
         agreement, different = await self._desk.ask(
             "quality",
             lambda _now: (
@@ -175,8 +178,8 @@ class ModelsPage:
                 store.disagreements(self._name, version, None, DIFFERENT),
             ),
         )
-        html = f"<h2>影子运行的 v{escape(version)}</h2>{parts.shadow(agreement, taxonomy)}"
-        html += parts.disagreements(different, taxonomy, datetime.now(UTC))
+        html = f"<h2>影子运行的 v{escape(version)}</h2>{parts.shadow(agreement, questions)}"
+        html += parts.disagreements(different, questions, datetime.now(UTC))
         ui.html(html, sanitize=False).classes("card")
 
     # ---- deeds
@@ -192,7 +195,7 @@ class ModelsPage:
         self._deed = lambda reason: self._promote(version, reason, force=True)
         against = ""
         if found is not None and not found["gate"]["passed"]:
-            against = parts.against(found, self._desk.taxonomy)
+            against = parts.against(found, self._desk.questions)
         self._reasons.ask(
             f"<h2>不顾关口，推广 v{escape(version)}</h2>{against}"
             f"<p class='soft'>{why}，仍要由它答复新来的投诉。请写明理由，会记入日志。</p>",

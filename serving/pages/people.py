@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 from typing import cast
@@ -9,7 +10,7 @@ from typing import cast
 from nicegui import ui
 from starlette.requests import Request
 
-from complaints.taxonomy import Taxonomy
+from complaints.taxonomy import Head
 from serving import access
 from serving.access import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from serving.pages.desk import Desk
@@ -158,20 +159,20 @@ class LogPage:
             except Exception as error:
                 ui.html(f'<div class="card empty"><b>不能查看</b>{escape(words_of(error))}</div>', sanitize=False)
                 return
-            ui.html(log_table(found, self._desk.taxonomy, datetime.now(UTC)), sanitize=False)
+            ui.html(log_table(found, self._desk.questions, datetime.now(UTC)), sanitize=False)
             with ui.element("div").classes("pager"):
                 ui.html(f"{len(found)} 条", sanitize=False)
                 if len(found) == LINES:
                     button("更早的", "", "btn", lambda: self._older(found[-1].id))
 
 
-def log_table(found: list[Logged], taxonomy: Taxonomy, now: datetime) -> str:
+def log_table(found: list[Logged], questions: Mapping[str, Head], now: datetime) -> str:
     """Lines of the log as HTML."""
     lines = "".join(
         f'<tr><td class="nowrap soft" title="{one.at:%Y-%m-%d %H:%M:%S} UTC">{clock(one.at, now)}</td>'
         f"<td class='nowrap'>{escape(one.actor)}</td>"
         f"<td class='nowrap'>{escape(ACTIONS.get(one.action, one.action))}</td>"
-        f"<td>{_subject(one.subject)}</td><td class='soft small'>{escape(_detail(one.detail, taxonomy))}</td></tr>"
+        f"<td>{_subject(one.subject)}</td><td class='soft small'>{escape(_detail(one.detail, questions))}</td></tr>"
         for one in found
     )
     if not lines:
@@ -186,19 +187,19 @@ def _subject(subject: str) -> str:
     return escape(subject)
 
 
-def _detail(detail: dict[str, object], taxonomy: Taxonomy) -> str:
+def _detail(detail: dict[str, object], questions: Mapping[str, Head]) -> str:
     parts = []
     for name, value in detail.items():
         shown = ROLES.get(str(value)) or OUTCOMES.get(str(value)) or LEVELS.get(str(value)) or value
         if isinstance(value, dict):
-            shown = "，".join(_answer(taxonomy, str(head), str(label)) for head, label in value.items())
+            shown = "，".join(_answer(questions, str(head), str(label)) for head, label in value.items())
         if shown not in (None, "", False):
             parts.append(f"{_FIELDS.get(name, name)}：{'是' if shown is True else shown}")
     return "；".join(parts)[:_LONGEST]
 
 
-def _answer(taxonomy: Taxonomy, head: str, label: str) -> str:
-    known = taxonomy.heads.get(head)
+def _answer(questions: Mapping[str, Head], head: str, label: str) -> str:
+    known = questions.get(head)
     return f"{head} → {label}" if known is None else f"{known.name} → {known.names.get(label, label)}"
 
 

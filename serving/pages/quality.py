@@ -60,15 +60,16 @@ class QualityPage:
 
     async def refresh(self) -> None:
         """Count again and draw."""
-        desk, snapshot = self._desk, self._desk.service.source.current()
-        predictor, model = snapshot.predictor, (snapshot.name, snapshot.version)
-        promised = {name: one.precision_target for name, one in predictor.calibration.heads.items()}
-        reached = {
-            name: value
-            for name in predictor.taxonomy.heads
-            if (value := predictor.bundle.manifest.metrics.get(f"test/{name}/accuracy")) is not None
-        }
+        desk = self._desk
         try:
+            snapshot = desk.service.source.current()
+            predictor, model = snapshot.predictor, (snapshot.name, snapshot.version)
+            promised = {name: one.precision_target for name, one in predictor.calibration.heads.items()}
+            reached = {
+                name: value
+                for name in predictor.taxonomy.heads
+                if (value := predictor.bundle.manifest.metrics.get(f"test/{name}/accuracy")) is not None
+            }
             report = await desk.ask(
                 "quality",
                 lambda now: quality(desk.service.store, now - timedelta(weeks=self._weeks), now, promised, model),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any, cast
@@ -12,6 +12,7 @@ import orjson
 from nicegui import events, ui
 from starlette.requests import Request
 
+from complaints.errors import NotReady
 from complaints.taxonomy import Taxonomy
 from serving.assessing import owner_head
 from serving.pages import filters as asked
@@ -19,7 +20,7 @@ from serving.pages.case_parts import level_tag
 from serving.pages.desk import Desk
 from serving.pages.marks import plain
 from serving.pages.shell import button, frame, guarded, place, words_of
-from serving.pages.words import CHANNELS, LEVELS, REASONS, channel, clock, percent
+from serving.pages.words import LEVELS, REASONS, channel, clock, percent
 from serving.reviewing import Day
 from serving.store.review_order import HIGH_RISK, Filters, Queued
 from serving.store.review_queue import Page
@@ -33,7 +34,13 @@ SNIPPET = 120
 async def queue(request: Request) -> None:
     """What waits."""
     desk = frame(request, "/review/", "队列")
-    await QueuePage(desk, dict(request.query_params)).start()
+    try:
+        page = QueuePage(desk, dict(request.query_params))
+    except NotReady as error:
+        with ui.element("div").classes("page"):
+            ui.html(_empty(words_of(error), narrowed=False), sanitize=False)
+        return
+    await page.start()
 
 
 class QueuePage:
@@ -46,11 +53,11 @@ class QueuePage:
 
     async def start(self) -> None:
         """Draw the page."""
-        versions = await self._desk.versions()
+        versions, channels = await self._desk.versions(), await self._desk.channels()
         with ui.element("div").classes("page"):
             self._head = ui.element("div").classes("head-row")
             with ui.element("div").classes("filters"):
-                self._draw_filters(versions)
+                self._draw_filters(versions, channels)
             self._list = ui.element("div")
         ui.keyboard(guarded(self._key), ignore=["input", "select", "textarea"], repeating=False)
         await self._refresh()
@@ -72,7 +79,8 @@ class QueuePage:
             if fault or not page.items:
                 ui.html(_empty(fault, bool(asked.address("", self._query))), sanitize=False)
                 return
-            table = _table(page.items, self._taxonomy, day.left - self._offset, self._desk.person.name)
+            within, me = day.left - self._offset, self._desk.person.name
+            table = _table(page.items, self._taxonomy, within, me, self._query)
             ui.html(table, sanitize=False).classes("scroll")
             self._draw_pager(page)
 
@@ -87,7 +95,7 @@ class QueuePage:
         if page.waiting:
             button("开始审核", "Enter", "btn main", self._begin)
 
-    def _draw_filters(self, versions: Sequence[str]) -> None:
+    def _draw_filters(self, versions: Sequence[str], channels: Sequence[str]) -> None:
         taxonomy, query = self._taxonomy, self._query
         search = ui.input(placeholder="搜索投诉内容，至少两个字", value=query.get("text", "")).classes("wide")
         search.props('outlined dense clearable aria-label="搜索"')
@@ -100,7 +108,7 @@ class QueuePage:
         owner = owner_head(self._desk.service.policies.control.policy)
         if owner in taxonomy.heads:
             self._choose("department", taxonomy.heads[owner].name, taxonomy.heads[owner].names)
-        self._choose("channel", "渠道", CHANNELS)
+        self._choose("channel", "渠道", {one: channel(one) for one in channels})
         self._choose("days", "时间", asked.PERIODS)
         self._choose("reason", "原因", {HIGH_RISK: "风险高", **REASONS})
         self._choose("model_version", "模型版本", {one: f"模型 {one}" for one in versions})
@@ -164,15 +172,15 @@ def _tell(field: ui.select, title: str) -> None:
     field.update()
 
 
-def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str) -> str:
-    """The lines; after `within` of them the day's budget ends."""
+def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str, query: Mapping[str, str]) -> str:
+    """The lines; after `within` of them the day's budget ends, on an earlier page where it is below 0."""
     now = datetime.now(UTC)
     dearest = max((one.priority for one in items), default=1.0) or 1.0
     lines = []
     for at, one in enumerate(items):
-        if at == max(0, within):
+        if at == within:
             lines.append('<tr class="budget-end"><td colspan="5">今日预算到此为止，以下可留待明日</td></tr>')
-        lines.append(_line(one, taxonomy, one.priority / dearest, now, me))
+        lines.append(_line(one, taxonomy, one.priority / dearest, now, me, query))
     return (
         '<table class="table queue"><thead><tr><th>风险</th><th>投诉</th>'
         f'<th title="模型最拿不准的问题，和它有多大把握">拿不准的</th><th title="不经审核就照办，预计造成的代价">'
@@ -180,12 +188,13 @@ def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str) ->
     )
 
 
-def _line(one: Queued, taxonomy: Taxonomy, share: float, now: datetime, me: str) -> str:
+def _line(one: Queued, taxonomy: Taxonomy, share: float, now: datetime, me: str, query: Mapping[str, str]) -> str:
     sent = orjson.loads(one.request)
     words = f"{sent['title']}。{sent['text']}" if sent.get("title") else sent["text"]
     sub = [one.ticket_id or "", channel(one.channel), sent.get("product") or "", clock(one.at, now)]
+    address = asked.address(f"/review/case/{one.prediction_id}", query)  # and from there on to the next of this queue
     return (
-        f'<tr><td>{level_tag(one.level)}</td><td class="text"><a href="/review/case/{escape(one.prediction_id)}">'
+        f'<tr><td>{level_tag(one.level)}</td><td class="text"><a href="{escape(address)}">'
         f'{escape(plain(words, SNIPPET))}</a><div class="sub">{escape(" · ".join(filter(None, sub)))}</div></td>'
         f"<td>{_doubts(one, taxonomy)}</td>"
         f'<td><span class="cost"><i><b style="width:{share:.0%}"></b></i>{one.priority:.1f}</span></td>'

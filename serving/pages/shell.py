@@ -54,6 +54,7 @@ _TELLS: tuple[tuple[str, str], ...] = (
     (r"(.+) is reviewing this case", "{}正在审核这个案件。"),
     (r"(.+) has reviewed this case already", "{}已经审核过这个案件。"),
     (r"this case does not wait for a review of yours", "这个案件不在等您审核：已经审完，或初审就是您做的。"),
+    (r"another model answered this case", "这个案件由另一个模型答复，那个模型现行时才能审核。"),
     (r"another person has reviewed this case a second time: .+", "别人已经复审过这个案件，您的决定不能再撤销。"),
     (r"another person has reviewed this case since it was skipped", "您跳过之后，别人已经审核了这个案件。"),
     (r"there is a user (.+) already", "已有用户 {}，停用的也算。"),

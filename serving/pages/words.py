@@ -41,6 +41,8 @@ ACTIONS = {
     "add_user": "添加人员",
     "password": "修改密码",
     "disable_user": "停用人员",
+    "enable_user": "恢复人员",
+    "change_role": "修改角色",
 }
 CHANNELS = {
     "app": "应用内",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 
 from serving.problems import documented
-from serving.reviewing import local, masked, sent
+from serving.reviewing import local, masked, note, sent, served
 from serving.routes.body import JsonRoute
 from serving.routes.predictions import caller_of
 from serving.routes.review_schemas import (
@@ -74,7 +73,7 @@ async def claim(request: Request, body: ClaimIn, service: InService) -> ReviewsO
         leases = service.store.claim(body.actor, filters, limit=body.limit, minutes=body.minutes, now=now)
         page = service.store.queue(filters, now=now, actor=body.actor, limit=1)
         lines = service.store.queued([one.prediction_id for one in leases])
-        _note(service, body.actor, "claim", {"by": caller_of(request)}, lines, now)
+        note(service, body.actor, "claim", {"by": caller_of(request)}, lines, now)
         return ReviewsOut(waiting=page.waiting, reviews=[_told(one, now) for one in lines])
 
     return await service.stored(take)
@@ -88,22 +87,15 @@ async def _found(request: Request, service: Service, filters: SearchIn, limit: i
 
     def look() -> ReviewsOut:
         page = service.store.queue(narrow, now=now, limit=limit, offset=offset)
-        _note(service, caller_of(request), "list", {"filters": asked}, page.items, now)
+        note(service, caller_of(request), "list", {"filters": asked}, page.items, now)
         return ReviewsOut(waiting=page.waiting, reviews=[_told(one, now) for one in page.items])
 
     return await service.stored(look)
 
 
-def _note(
-    service: Service, actor: str, action: str, detail: dict[str, object], shown: Sequence[Queued], now: datetime
-) -> None:
-    """Write down which cases somebody is handed; where there is none, nothing."""
-    if shown:
-        service.store.log(actor, action, "reviews", detail | {"cases": [one.prediction_id for one in shown]}, now)
-
-
 def _filters(service: Service, asked: SearchIn) -> Filters:
-    return Filters(**asked.model_dump() | {"since": local(service, asked.since), "until": local(service, asked.until)})
+    times = {"since": local(service, asked.since), "until": local(service, asked.until)}
+    return served(service, Filters(**asked.model_dump() | times))
 
 
 def _told(one: Queued, now: datetime) -> ReviewOut:

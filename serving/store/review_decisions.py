@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,7 +14,7 @@ from serving.store.database import Database
 from serving.store.ids import new_id, require_id
 from serving.store.people import write_log
 from serving.store.review_order import DONE, SECOND
-from serving.store.review_queue import Stale, drawn, lock_review, refuse_leased
+from serving.store.review_queue import Leased, Stale, drawn, lock_review, refuse_leased
 from serving.store.review_tables import corrections, review_decisions, reviews
 from serving.store.review_words import UNDECIDED, Word, heads_of, refuse_reviewed_again, say, words_of
 from serving.store.risks import AlreadyDecided, Verdict, write_verdict
@@ -39,7 +39,7 @@ class Decided:
 class Decisions(Database):
     """What people decide of cases."""
 
-    def review(
+    def review(  # noqa: PLR0913 - what a person says of a case, and what is kept beside it
         self,
         prediction_id: str,
         actor: str,
@@ -48,12 +48,14 @@ class Decisions(Database):
         note: str | None = None,
         verdict: Verdict | None = None,
         taxonomy_version: str,
+        known: Collection[str] | None = None,
         now: datetime,
         second_share: float = 0.0,
     ) -> Decided:
         """Decide a case: `labels` (head -> right label) are corrections, all other heads are accepted as they are.
 
-        A `verdict` on the level of its risk is kept with the decision, and taken back with it.
+        With `known`, the heads of that taxonomy, nothing is said of others that the prediction may have. A `verdict` on
+        the level of its risk is kept with the decision, and taken back with it.
 
         With `second_share` that share of cases, drawn by their ids, goes back into the queue for another person, who
         is not told what this one said. Raises NotFound, AlreadyDecided, Leased where another person has the case, and
@@ -74,6 +76,8 @@ class Decisions(Database):
             wrong = any(labels.get(head, one.label) != one.label for head, one in heads.items())
             decided = _decide(connection, prediction_id, actor, "corrected" if wrong else "accepted", second, now)
             for head, one in heads.items():
+                if known is not None and head not in known:
+                    continue
                 word = Word(head, labels.get(head, one.label), actor, note, "explicit", taxonomy_version)
                 say(connection, prediction_id, word, one, now, audit=row.audit, decision=(decided.id, second))
             if verdict is not None:
@@ -113,25 +117,39 @@ class Decisions(Database):
         return decided
 
     def undo(self, actor: str, *, since: datetime, until: datetime, now: datetime) -> Decided:
-        """Take back one's own last decision since a time (the day's begin) and have its case again, until `until`.
+        """Take back one's own last decision since a time that still can be, and have its case again, until `until`.
 
-        Raises NotFound where there is none, Stale where another person has gone on from it.
+        Passed over is what another person has gone on from for good. Raises NotFound where there is no decision, Stale
+        where there is none but such, Leased where another person has the case now.
+        """
+        said = review_decisions.c
+        mine = select(review_decisions).where(said.actor == actor, said.at >= since, said.withdrawn_at.is_(None))
+        with self._read() as connection:
+            found = connection.execute(mine.order_by(said.at.desc(), said.id.desc())).mappings().all()
+        refused: Stale | None = None
+        for last in (Decided(**one) for one in found):
+            try:
+                self._take_back(last, until, now)
+            except Leased:
+                raise
+            except Stale as error:
+                refused = refused or error
+            else:
+                return last
+        raise refused or NotFound("今天没有可以撤销的处理 (there is no decision of yours today to take back)")
+
+    def _take_back(self, last: Decided, until: datetime, now: datetime) -> None:
+        """Take back one decision; raises Stale where another person has gone on from it, Leased where one is about to.
+
+        Each in a transaction of its own: one that held the places of many cases could wait for another, and it for
+        this one.
         """
         said = review_decisions.c
         with self._write() as connection:
-            query = (
-                select(review_decisions)
-                .where(said.actor == actor, said.at >= since, said.withdrawn_at.is_(None))
-                .order_by(said.at.desc(), said.id.desc())
-                .limit(1)
-            )
-            found = connection.execute(query).mappings().first()
-            if found is None:
-                raise NotFound("今天没有可以撤销的处理 (there is no decision of yours today to take back)")
-            last = Decided(**found)
             row = lock_review(connection, last.prediction_id)
             assert row is not None  # noqa: S101  it was decided
-            refuse_leased(row, actor, now)
+            refuse_leased(row, last.actor, now)
+            here = and_(said.id == last.id, said.withdrawn_at.is_(None))
             if last.outcome != "skipped":
                 if not last.second:
                     refuse_reviewed_again(words_of(connection, last.prediction_id))
@@ -139,13 +157,13 @@ class Decisions(Database):
                 connection.execute(update(reviews).where(reviews.c.prediction_id == last.prediction_id).values(**back))
             elif row.state == DONE:
                 raise Stale("another person has reviewed this case since it was skipped")
-            connection.execute(update(review_decisions).where(said.id == last.id).values(withdrawn_at=now))
+            if not connection.execute(update(review_decisions).where(here).values(withdrawn_at=now)).rowcount:
+                raise Stale("this decision has been taken back already")
             given = and_(corrections.c.decision_id == last.id, corrections.c.withdrawn_at.is_(None))
             connection.execute(update(corrections).where(given).values(withdrawn_at=now))
             connection.execute(update(verdicts).where(verdicts.c.decision_id == last.id).values(withdrawn_at=now))
-            _lease(connection, last.prediction_id, actor, until)
-            write_log(connection, actor, "undone", last.prediction_id, {"outcome": last.outcome}, now)
-        return last
+            _lease(connection, last.prediction_id, last.actor, until)
+            write_log(connection, last.actor, "undone", last.prediction_id, {"outcome": last.outcome}, now)
 
 
 def _decide(

@@ -31,8 +31,8 @@ SKIPPED_FOR = timedelta(hours=24)
 class Filters:
     """What the queue is narrowed to; None does not. `label` needs a head, and a parent stands for its leaves.
 
-    `reason` is one of a head's reasons or `high_risk`; `since` and `until` are about the complaint's own time; `text`
-    is what was typed into the search field.
+    `reason` is `high_risk`, or one of a head's reasons: of `head` where that is given. `since` and `until` are about
+    the complaint's own time; `text` is what was typed into the search field; `model_name` is the model that answered.
     """
 
     head: str | None = None
@@ -45,6 +45,7 @@ class Filters:
     model_version: str | None = None
     reason: str | None = None
     text: str | None = None
+    model_name: str | None = None
 
 
 EVERYTHING = Filters()
@@ -118,12 +119,14 @@ def conditions(connection: Connection, filters: Filters, actor: str | None, now:
     if filters.reason == HIGH_RISK:
         where.append(assessments.c.level == "high")
     elif filters.reason is not None:
-        where.append(exists().where(of_case, heads.reason == filters.reason))
+        given = [of_case, heads.reason == filters.reason]
+        where.append(exists().where(*given, *([heads.head == filters.head] if filters.head is not None else [])))
     for column, value in (
         (assessments.c.level, filters.level),
         (assessments.c.department, filters.department),
         (reviews.c.channel, filters.channel),
         (predictions.c.model_version, filters.model_version),
+        (predictions.c.model_name, filters.model_name),
     ):
         if value is not None:
             where.append(column == value)

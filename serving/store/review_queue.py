@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, exists, func, insert, select, true, update
 
 from complaints.errors import Conflict
 from complaints.priority import expected_cost
@@ -148,13 +148,20 @@ class Queue(Database):
         with self._read() as connection:
             return lines(connection, prediction_ids)
 
-    def versions(self) -> list[str]:
-        """The model versions that answered the cases that wait, the newest first."""
-        joined = predictions.join(reviews, reviews.c.prediction_id == predictions.c.id)
-        query = select(predictions.c.model_version).distinct().select_from(joined).where(pending())
-        with self._read() as connection:
-            found = list(connection.execute(query).scalars())
+    def versions(self, model_name: str | None = None) -> list[str]:
+        """The versions, of one model or of all, that answered the cases that wait, the newest first."""
+        found = self._waiting(predictions.c.model_version, model_name)
         return sorted(found, key=lambda one: (int(one) if one.isdecimal() else 0, one), reverse=True)
+
+    def channels(self, model_name: str | None = None) -> list[str]:
+        """The channels that the cases that wait came in by, those that one model answered or all."""
+        return sorted(self._waiting(reviews.c.channel, model_name))
+
+    def _waiting(self, column: Column[str], model_name: str | None) -> list[str]:
+        """What stands in a column of the cases that wait, each value once."""
+        query = select(column).distinct().select_from(_ANSWERED).where(pending(), column.is_not(None))
+        with self._read() as connection:
+            return list(connection.execute(query.where(_by(model_name))).scalars())
 
     def claim(
         self, actor: str, filters: Filters = EVERYTHING, *, limit: int = 1, minutes: float = 15, now: datetime
@@ -180,24 +187,36 @@ class Queue(Database):
             connection.execute(update(reviews).where(here).values(lease_actor=actor, lease_until=until))
         return [Lease(one, until) for one in taken]
 
-    def held(self, actor: str, now: datetime) -> list[Lease]:
-        """The cases that a person has, the one that runs out first in front: for who opens the page again."""
+    def held(self, actor: str, now: datetime, model_name: str | None = None) -> list[Lease]:
+        """The cases that a person has, the one that runs out first in front: for who opens the page again.
+
+        With `model_name` only those that this model answered.
+        """
         table = reviews.c
         query = (
             select(table.prediction_id, table.lease_until)
-            .where(table.lease_actor == actor, table.lease_until > now, pending())
+            .select_from(_ANSWERED)
+            .where(table.lease_actor == actor, table.lease_until > now, pending(), _by(model_name))
             .order_by(table.lease_until, table.priority.desc(), table.prediction_id)
         )
         with self._read() as connection:
             return [Lease(row[0], row[1]) for row in connection.execute(query)]
 
-    def take(self, actor: str, prediction_id: str, *, minutes: float = 15, now: datetime) -> Lease:
-        """Take one case that was picked, or make its lease longer; raises Leased, or Stale where it is done."""
+    def take(
+        self, actor: str, prediction_id: str, *, minutes: float = 15, now: datetime, model_name: str | None = None
+    ) -> Lease:
+        """Take one case that was picked, or make its lease longer; raises Leased, or Stale where it is done.
+
+        With `model_name` also Stale where another model answered it.
+        """
         until = now + timedelta(minutes=minutes)
         with self._write() as connection:
             row = lock_review(connection, prediction_id)
             if row is None or row.state == DONE or (row.state == SECOND and row.done_by == actor):
                 raise Stale("this case does not wait for a review of yours")
+            answered = select(predictions.c.id).where(predictions.c.id == prediction_id, _by(model_name))
+            if connection.execute(answered).first() is None:
+                raise Stale("another model answered this case")
             refuse_leased(row, actor, now)
             here = reviews.c.prediction_id == prediction_id
             connection.execute(update(reviews).where(here).values(lease_actor=actor, lease_until=until))
@@ -237,6 +256,14 @@ class Queue(Database):
         }
         mine = sum(int(n) for one, who, n in rows if who == actor and one != "skipped")
         return Progress(**counts, mine=mine, waiting=waiting)
+
+
+_ANSWERED = predictions.join(reviews, reviews.c.prediction_id == predictions.c.id)
+
+
+def _by(model_name: str | None) -> ColumnElement[bool]:
+    """This model answered the case; None is any."""
+    return true() if model_name is None else predictions.c.model_name == model_name
 
 
 class Row:

@@ -334,9 +334,7 @@ def put() -> Callable[..., str]:
             return Outcome(stored, risk.model_copy(update={"level": level}), "quality", "2.0.0", "control")
 
         arrival = Arrival(at, "quality", "", "space", pack(np.eye(512, dtype=np.float32)[vector]))
-        draft = Draft(
-            arrival, None, customer, label, None, "{}", channel, clean(text).text, strangeness=strangeness
-        )
+        draft = Draft(arrival, None, customer, label, None, "{}", channel, clean(text).text, strangeness=strangeness)
         sent, _ = store.save_assessed(
             [draft] * copies, settle, lambda rows: rows[0].id, policy=policy, salt="s", audit_share=share
         )

@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from complaints.corrections import read_corrections
 from complaints.errors import InvalidInput
 from serving.champion import Fixed, Snapshot
 from serving.settings import Settings, load_settings
 from serving.store.queries import Store
+from serving.store.tables import predictions
 
 KEY = "k" * 32
 # The tiny model is sure enough of everything to decide itself: only high risks, and what is drawn, wait.
@@ -48,6 +50,17 @@ def test_the_queue_is_masked_and_tells_no_audit(client: httpx.Client) -> None:
     assert "audit" not in json.dumps(line)
     assert client.get("/v1/reviews", params={"channel": "weibo"}).json() == {"waiting": 0, "reviews": []}
     assert client.get("/v1/reviews", params={"level": one["risk"]["level"]}).json()["waiting"] == 1
+
+
+def test_another_models_cases_are_not_in_the_queue(client: httpx.Client, url: str) -> None:
+    one, other = send(client)["id"], send(client, "空调坏了")["id"]
+    store = Store(url)
+    with store._write() as connection:
+        connection.execute(update(predictions).where(predictions.c.id == other).values(model_name="mine"))
+    store.close()
+    assert client.get("/v1/reviews").json()["waiting"] == 1
+    claimed = client.post("/v1/reviews:claim", json={"actor": "王芳", "limit": 5}).json()
+    assert ([line["prediction_id"] for line in claimed["reviews"]], claimed["waiting"]) == ([one], 1)
 
 
 def test_search_by_words(client: httpx.Client) -> None:

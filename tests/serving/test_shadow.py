@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from complaints.records import Complaint
+from complaints.records import Complaint, HeadPrediction
 from complaints.risk import Policy
 from serving.champion import Fixed, Snapshot, load
 from serving.settings import Settings
@@ -109,6 +112,65 @@ def test_it_waits_while_callers_do(snapshot: Snapshot, store: Store, wait_until:
     busy.clear()
     wait_until(lambda: slow.asked == 1)
     shadow.close()
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_it_answers_where_its_priority_cannot_be_lowered(
+    snapshot: Snapshot, store: Store, wait_until: Any, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    tried = []
+
+    def refuse(*asked: int) -> None:
+        tried.append(asked)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    slow = Slow(snapshot.predictor)
+    slow.gate.set()
+    shadow = Shadow(Fixed(snapshot, replace(snapshot, predictor=slow)), store, 1.0, lambda: False)  # type: ignore[arg-type]
+    shadow.offer("pred_1", Complaint(text="空调"))
+    wait_until(lambda: slow.asked == 1)
+    assert bool(tried) is (platform == "linux")
+    shadow.close()
+
+
+def test_it_gives_way_before_it_writes(snapshot: Snapshot, store: Store, put: Any, wait_until: Any) -> None:
+    slow, busy = Slow(snapshot.predictor), threading.Event()
+    shadow = Shadow(Fixed(snapshot, replace(snapshot, predictor=slow)), store, 1.0, busy.is_set)  # type: ignore[arg-type]
+    shadow.offer(put(store), Complaint(text="空调"))
+    wait_until(lambda: slow.asked == 1)
+    busy.set()  # a caller came while it answered
+    slow.gate.set()
+    time.sleep(0.2)
+    assert store.newest_shadow(snapshot.name) is None
+    busy.clear()
+    wait_until(lambda: store.newest_shadow(snapshot.name) is not None)
+    shadow.close()
+
+
+def test_a_parent_and_its_part_agree(url: str, put: Any) -> None:
+    """By the rule of the quality page, on both databases."""
+    store = Store(url)
+    pairs = (
+        ("quality.fake", "quality", True),
+        ("quality", "quality.fake", True),
+        ("quality.fake", "quality.fake", True),
+        ("quality.fake", "quality.defect", False),
+        ("after_sale.slow", "after-sale", False),
+        ("quality_x.fake", "quality", False),
+    )
+    asked = {put(store, label=given, vector=i): (given, other) for i, (given, other, _) in enumerate(pairs)}
+    for prediction_id, (_, other) in asked.items():
+        answer = HeadPrediction(
+            decision="auto", label=other, name=other, confidence=0.9, threshold=0.5, prediction_set=(other,), top_k=()
+        )
+        store.save_shadow(prediction_id, ("m", "8"), {"category": answer}, datetime.now(UTC))
+    [found] = store.shadow_agreement("m", "8")
+    assert (found.answers, found.same) == (len(pairs), sum(same for *_, same in pairs))
+    different = {(one.label, one.shadow_label) for one in store.disagreements("m", "8", None, 10)}
+    assert different == {(given, other) for given, other, same in pairs if not same}
+    store.close()
 
 
 def test_the_share_is_drawn_by_the_prediction(snapshot: Snapshot, store: Store) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import orjson
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -17,15 +19,19 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import func, select, text
 
+from complaints.bursts import Arrival
+from complaints.concentration import pack
 from complaints.errors import Conflict, NotFound
 from complaints.policy import Policy
-from complaints.records import HeadPrediction
+from complaints.records import Complaint, Context, HeadPrediction
+from complaints.risk import assess
 from serving.champion import Fixed, Snapshot
 from serving.settings import Settings
 from serving.store import engine as engine_module
-from serving.store.contexts import Issues
+from serving.store.contexts import Draft, Issues
 from serving.store.engine import open_engine
-from serving.store.queries import Key, Store, Stored, StoreError, new_id
+from serving.store.queries import Key, Outcome, Store, Stored, StoreError, new_id
+from serving.store.review_order import Filters
 from serving.store.tables import idempotency_keys, issues, metadata, prediction_heads, predictions
 
 HEAD = HeadPrediction(
@@ -136,6 +142,42 @@ def test_keys_are_forgotten_after_a_day(url: str) -> None:
     assert store.recall(key) is None
     assert store.save([], "second", key) == "second"
     assert store.recall(key) == "second"
+    store.close()
+
+
+def test_a_ticket_that_is_sent_again_waits_once(url: str) -> None:
+    store, policy = Store(url), Policy.load()
+    doubtful = {"category": HEAD.model_copy(update={"decision": "review", "confidence": 0.5})}
+
+    def send(text: str = "空调不制冷", ticket: str | None = "T", caller: str | None = "a", level: str = "low") -> str:
+        def settle(_: int, context: Context) -> Outcome:
+            risk = assess(policy, Complaint(text=text), text, doubtful, None, context)
+            stored = row(request=orjson.dumps({"text": text, "title": None}).decode(), heads=doubtful)
+            return Outcome(stored, risk.model_copy(update={"level": level}), None, "1", "control")
+
+        arrival = Arrival(datetime.now(UTC), "a", "", "space", pack(np.eye(512, dtype=np.float32)[0]))
+        draft = Draft(arrival, ticket, None, "a", None, "{}", None, text, caller)
+        _, [outcome] = store.save_assessed([draft], settle, lambda rows: rows[0].id, policy=policy, salt="s")
+        return outcome.stored.id
+
+    def waiting() -> set[str]:
+        return {one.prediction_id for one in store.queue(Filters(), now=datetime.now(UTC)).items}
+
+    first = send()
+    again = send()
+    assert waiting() == {first}
+    assert store.response(again) == "{}"  # stored and answered as before
+    others = {send(caller="b"), send(ticket="T2"), send(ticket=None), send("空调还是不制冷")}
+    assert waiting() == {first, *others}
+    send("空调还是不制冷")
+    grave = send(level="high")  # it must not wait at the place of one that was not
+    send(level="high")
+    assert waiting() == {first, *others, grave}
+    now = datetime.now(UTC)
+    for one in (first, grave):
+        store.accept(one, "甲", taxonomy_version="1", now=now)
+    late = send()  # nobody has it before them any more
+    assert waiting() == {*others, late}
     store.close()
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from sqlalchemy import select, update
 
+from complaints.errors import NotReady
+from serving.champion import Champion
 from serving.pages import mount, sign_in
+from serving.store.review_order import Filters
+from serving.store.tables import predictions
 
 
 @pytest.fixture
@@ -78,6 +85,53 @@ def test_signing_out_needs_the_sessions_own_form(visitor: httpx.Client, password
     assert visitor.get("/review/").status_code == 303
     send(visitor, "李岚", password)
     assert visitor.cookies["jianwei_device"] == device  # the same browser, known already
+
+
+@pytest.mark.parametrize("path", ["", "case", "quality", "models", "log"])
+def test_pages_stand_where_no_model_is_loaded(
+    visitor: httpx.Client, password: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def current(_: Champion) -> None:
+        raise NotReady("no champion")
+
+    send(visitor, "周宁", password)
+    monkeypatch.setattr(Champion, "current", current)
+    found = visitor.get(f"/review/{path}")
+    assert found.status_code == 200
+    if path in {"", "case", "models"}:
+        assert "模型还没有装载好" in shown(found)
+
+
+def test_a_case_of_another_models_questions_is_looked_at(visitor: httpx.Client, password: str, place: Any) -> None:
+    case = place.store.queue(Filters(), now=datetime.now(UTC)).items[-1].prediction_id
+    here = predictions.c.id == case
+    with place.store._write() as connection:
+        before = connection.execute(select(predictions.c.response).where(here)).scalar_one()
+        heads = {"topic": orjson.loads(before)["heads"]["category"]}
+        answer = orjson.dumps(orjson.loads(before) | {"heads": heads}).decode()
+        connection.execute(update(predictions).where(here).values(response=answer, model_name="mine"))
+    try:
+        send(visitor, "李岚", password)
+        found = visitor.get(f"/review/case/{case}")
+        assert found.status_code == 200
+        assert "只能查看" in shown(found)
+        assert not [one for one in place.store.held("李岚", datetime.now(UTC)) if one.prediction_id == case]
+    finally:
+        with place.store._write() as connection:
+            connection.execute(update(predictions).where(here).values(response=before, model_name="consumer"))
+
+
+def test_looking_at_the_queue_is_logged(visitor: httpx.Client, password: str, place: Any) -> None:
+    send(visitor, "周宁", password)
+    visitor.get("/review/", params={"channel": "app", "text": "空调"})
+    seen = place.store.logged(actor="周宁", action="list")[0]
+    assert (seen.subject, seen.detail["filters"]) == ("reviews", {"channel": "app", "text": "空调"})
+    assert seen.detail["cases"]
+
+
+def shown(found: httpx.Response) -> str:
+    """What a page holds, of which the framework writes some characters as codes."""
+    return re.sub(r"\\u([0-9a-f]{4})", lambda code: chr(int(code[1], 16)), found.text)
 
 
 def test_without_the_extra_the_page_says_how_to_install_it(

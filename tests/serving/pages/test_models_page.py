@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from complaints.errors import NotReady
+from serving.champion import Champion
 from training.registry import Registry
 
 
@@ -57,3 +59,21 @@ def test_a_version_that_was_measured_against_another_champion_is_for_an_admin(
     answer(page, "离线比过")
     page.wait_for_function("() => document.querySelector('.serving').innerText === 'v2'")
     assert registry.champion("consumer") == "2"
+
+
+def test_a_version_is_promoted_where_none_answers(
+    enter: Callable[..., Any], place: Any, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def current(_: Champion) -> None:
+        raise NotReady("no champion")
+
+    page = enter("周宁")
+    with monkeypatch.context() as patch:
+        patch.setattr(Champion, "current", current)
+        page.goto(f"{place.url}/review/models")
+        page.wait_for_selector("text=模型还没有装载好")
+        page.click(".versions >> text=v3")
+        page.click("text=不顾关口，仍要推广")
+        answer(page, "先用着")
+        page.wait_for_selector("text=已推广 v3")
+    assert registry.champion("consumer") == "3"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from re import sub
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from complaints.errors import InvalidInput, JianweiError, RegistryError
+from complaints.policy import Policy
 from complaints.records import HeadPrediction, Scored
 from complaints.taxonomy import Taxonomy
 from serving import access, reviewing
@@ -22,8 +24,10 @@ from serving.access import Person
 from serving.pages import charts, filters, words
 from serving.pages.choices import choices, open_heads
 from serving.pages.marks import Mark, marked, plain
+from serving.pages.queue import _table
 from serving.pages.shell import words_of
 from serving.quality import Kept, Tally
+from serving.settings import Settings
 from serving.store.queries import Store
 from serving.store.review_order import Filters
 from serving.store.risks import AlreadyDecided
@@ -243,6 +247,38 @@ def test_only_a_sentence_in_chinese_is_told_as_it_is() -> None:
         assert words_of(RegistryError(words_for_it)) == words_for_it
     assert words_of(InvalidInput("no head 投诉: this prediction has 类别")) == "填写的内容不能用，请检查后再试。"
     assert words_of(AlreadyDecided("李岚 has accepted this alert already")) == "别人已经审核过这个案件。"
+
+
+def test_what_was_decided_before_midnight_can_be_taken_back_after_it(store: Store, put: Any) -> None:
+    case, early = put(store), put(store, vector=1)
+    midnight = datetime(2026, 3, 5, 16, tzinfo=UTC)  # in China
+    minute = timedelta(minutes=1)
+    store.accept(early, "李岚", taxonomy_version="1.0.0", now=midnight - timedelta(hours=4))
+    store.accept(case, "李岚", taxonomy_version="1.0.0", now=midnight - minute)
+    service: Any = SimpleNamespace(
+        store=store,
+        settings=Settings(),
+        policies=SimpleNamespace(control=SimpleNamespace(policy=Policy.load())),
+    )
+    person = Person("李岚", "analyst", "", NOW)
+    assert reviewing.undo(service, person, midnight + minute).prediction_id == case
+    assert told(lambda: reviewing.undo(service, person, midnight + minute)) == "今天没有可以撤销的处理"
+
+
+def test_the_line_of_the_budget_is_drawn_once_and_cases_keep_the_filters(store: Store, put: Any) -> None:
+    for i in range(4):
+        put(store, vector=i)
+    items, taxonomy = store.queue(Filters(), now=NOW).items, Taxonomy.load("consumer")
+
+    def page(first: int, within: int) -> str:
+        return _table(items[first : first + 2], taxonomy, within - first, "李岚", {"level": "low", "text": "空调"})
+
+    for within, drawn in ((0, (0, None)), (1, (1, None)), (2, (None, 0)), (9, (None, None))):
+        pages = [page(first, within) for first in (0, 2)]
+        found = [one.partition("budget-end")[0].count('class="text"') if "budget-end" in one else None for one in pages]
+        assert tuple(found) == drawn, within
+    address = f"/review/case/{items[0].prediction_id}?level=low&amp;text=%E7%A9%BA%E8%B0%83"
+    assert f'href="{address}"' in page(0, 9)
 
 
 def test_versions_are_those_that_answered_what_waits(store: Store, put: Any) -> None:
