@@ -7,10 +7,12 @@ challenger is measured on less traffic, and that is all.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -58,20 +60,24 @@ class Shadow:
         self._thread.join(timeout=5.0)
 
     def _work(self) -> None:
-        if hasattr(os, "PRIO_PROCESS"):  # on Linux a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICEST)
+        if sys.platform == "linux":  # there alone a thread has a priority of its own
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICEST)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or not self._open)
                 if not self._open:
                     return
                 prediction_id, complaint = self._queue.popleft()
-            while self._busy() and self._open:
-                time.sleep(_PAUSE)
+            self._give_way()
             try:
                 self._answer(prediction_id, complaint)
             except Exception as error:  # a challenger that fails must not end the thread, nor be tried out on callers
                 log.warning("shadow_failed", prediction=prediction_id, reason=type(error).__name__)
+
+    def _give_way(self) -> None:
+        while self._busy() and self._open:
+            time.sleep(_PAUSE)
 
     def _answer(self, prediction_id: str, complaint: Complaint) -> None:
         challenger = self._source.challenger()
@@ -79,4 +85,5 @@ class Shadow:
             return
         [reading] = challenger.predictor.read([complaint], top_k=1)
         model = challenger.name, challenger.version
+        self._give_way()  # to who came in the meantime: they write, too
         self._store.save_shadow(prediction_id, model, reading.heads, datetime.now(UTC))

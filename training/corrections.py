@@ -1,6 +1,6 @@
 """What people said of predictions -> training rows, newest rows and audit rows; whatever cannot be settled stays out.
 
-    last word of each person --explicit outvotes implicit--> votes --majority--> a label a text and head
+    last word of each person or ticket --explicit outvotes implicit--> votes --majority--> a label a text and head
 
 Corrections were mostly chosen because the model was unsure, so they are like no random draw of the traffic: they never
 become calibration rows, on which thresholds are promised. Rows of the audit share are such a draw; they are kept from
@@ -52,8 +52,9 @@ class Mixed:
 def settle(corrections: Iterable[Correction], taxonomy: Taxonomy) -> tuple[list[Settled], Counter[str]]:
     """One row a text, in the order of time, and counts: words read, outvoted, in conflict, of labels unknown.
 
-    Per text and head each person's last word counts. A person's word outvotes what was read off closed tickets; where
-    persons differ, more than half of them decide, and where there is no such half the head is left out.
+    Per text and head each person's last word counts, and the last of each closed ticket. A person's word outvotes what
+    was read off closed tickets; where persons, or else tickets, differ, more than half of them decide, and where there
+    is no such half the head is left out.
     """
     counts: Counter[str] = Counter()
     texts: dict[str, list[tuple[Correction, str]]] = defaultdict(list)
@@ -99,10 +100,14 @@ def _cleaned(complaint: Complaint) -> str:
 
 def _vote(words: Sequence[tuple[Correction, str]], counts: Counter[str]) -> str | None:
     """The label of one text and head; None where people differ without a majority."""
-    last: dict[tuple[str, str], tuple[Correction, str]] = {}
+    last: dict[tuple[str, ...], tuple[Correction, str]] = {}
+    cases: dict[tuple[str, ...], str] = {}
     for one, label in sorted(words, key=lambda word: (word[0].given_at, word[0].id)):
-        last[one.kind, one.actor] = one, label
-    counts["taken back by a later word of the same person"] += len(words) - len(last)
+        case = one.kind, one.actor, one.prediction_id
+        counts["taken back by a later word of the same person"] += cases.get(case, label) != label
+        cases[case] = label
+        # One system closes the tickets of many people, who each chose a label; a person has one vote a text.
+        last[case if one.kind == "implicit" else case[:2]] = one, label
     persons = [label for one, label in last.values() if one.kind == "explicit"]
     tickets = [label for one, label in last.values() if one.kind == "implicit"]
     votes = persons or tickets

@@ -1,7 +1,7 @@
 """May a candidate become champion? Every reason against it names what fell, from where to where, and on how many rows.
 
 Whatever the champion answers, the candidate must answer too: a head or label less breaks what callers rely on. And
-something must have been compared.
+something must have been compared. Nor may it keep its promise by deciding next to nothing alone any more.
 
 What counts as a fall: the measure is lower by more than its margin, and that is no matter of luck. Luck is judged by
 paired resampling (`compare.py`), for all heads of a set of rows together and for all classes of a head together (Holm
@@ -35,7 +35,16 @@ FAMILY = 0.5
 # A class that falls so many margins is refused whatever luck says, which on twenty rows excuses a third of them. What
 # is below LEAST, five rows of twenty, happens to equals: 0.20 would have refused up to 21 of the 100, 0.25 up to 4.
 PLAIN, LEAST = 5, 0.25
-MEASURES = {"macro_f1": "宏平均 F1", "recall": "召回率", "f1": "F1", "auto": "自动判定的准确率"}
+# A head that decided at least this share of the test alone, and now less than so much of that: people would have to do
+# more than half of it again. Below one row in twenty nobody counts on it.
+RELIED_ON, KEPT = 0.05, 0.5
+MEASURES = {
+    "macro_f1": "宏平均 F1",
+    "recall": "召回率",
+    "f1": "F1",
+    "auto": "自动判定的准确率",
+    "auto_share": "自动判定的占比",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Reason:
     `contract` counts answers that callers rely on (1 there, 0 gone), `compared` rows.
     """
 
-    what: Literal["contract", "compared", "macro_f1", "recall", "f1", "auto", "speed", "size"]
+    what: Literal["contract", "compared", "macro_f1", "recall", "f1", "auto", "auto_share", "speed", "size"]
     before: float | None
     after: float
     limit: float
@@ -63,7 +72,8 @@ class Reason:
             return f"{said.format(self.after)}; {self.limit:.2f} is allowed"
         if self.what == "compared":
             return "no row of test, newest or audit could be compared with the champion: give the recipe a test part"
-        what = "auto precision" if self.what == "auto" else self.what.replace("_", "-").replace("f1", "F1")
+        english = {"macro_f1": "macro-F1", "f1": "F1", "auto": "auto precision", "auto_share": "share of auto answers"}
+        what = english.get(self.what, self.what)
         of = f"{self.head} {self.label} ({self.name})" if self.label else self.head
         if self.what == "contract":
             remedy = "; say under `former` in the taxonomy what became of it" if self.label else ""
@@ -180,6 +190,8 @@ def judge(sets: Mapping[str, Mapping[str, HeadChange]], speed: float, size: floa
         reasons += _falls(where, heads, gate)
         if where in UNBIASED:
             reasons += _broken_promises(where, heads, gate)
+        if where == "test":
+            reasons += _left_to_people(where, heads, gate)
     if speed > gate.slower:
         reasons.append(Reason("speed", None, speed, gate.slower))
     if size > gate.larger:
@@ -252,4 +264,16 @@ def _broken_promises(where: str, heads: Mapping[str, HeadChange], gate: Gate) ->
         if auto and binom.cdf(right, auto, head.target) < gate.level / len(heads):
             before = head.auto_before[1] / head.auto_before[0] if head.auto_before[0] else None
             found.append(Reason("auto", before, right / auto, head.target, auto, where, name))
+    return found
+
+
+def _left_to_people(where: str, heads: Mapping[str, HeadChange], gate: Gate) -> list[Reason]:
+    """Heads that decide far less alone than the champion, and by no luck: a sign test of all that either decided."""
+    found = []
+    for name, head in heads.items():
+        before, after = head.auto_before[0], head.auto[0]
+        fell = before >= RELIED_ON * head.rows and after < KEPT * before
+        if fell and binom.cdf(after, before + after, 0.5) < gate.level / len(heads):
+            share = before / head.rows
+            found.append(Reason("auto_share", share, after / head.rows, KEPT * share, head.rows, where, name))
     return found

@@ -102,6 +102,12 @@ class People(Database):
             connection.execute(delete(sessions).where(sessions.c.user == name))
             connection.execute(delete(devices).where(devices.c.user == name))
 
+    def enable_user(self, name: str) -> None:
+        """Let a disabled person sign in again, with the password they had; raises NotFound."""
+        with self._write() as connection:
+            if connection.execute(update(users).where(users.c.name == name).values(disabled_at=None)).rowcount == 0:
+                raise NotFound(f"there is no user {name}")
+
     def hash_again(self, name: str, before: str, password: str) -> None:
         """Keep another hash of the same password, unless it was changed since `before`."""
         here = and_(users.c.name == name, users.c.password == before)

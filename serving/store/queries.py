@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
 from sqlalchemy import Connection, insert, select
 
 from complaints.errors import NotFound
 from complaints.policy import Policy
 from complaints.records import Context, HeadPrediction, Risk
-from serving.store.contexts import Draft, Gathered, customer_hash, gather, lock
+from serving.store.contexts import Draft, Gathered, _same_caller, customer_hash, gather, lock
 from serving.store.database import StoreError
 from serving.store.ids import is_id, new_id
 from serving.store.keys import Key, KeyTaken, claim_key, set_answer
@@ -19,8 +20,10 @@ from serving.store.people import People
 from serving.store.review_cases import Cases
 from serving.store.review_decisions import Decisions
 from serving.store.review_export import Exports
+from serving.store.review_order import pending
 from serving.store.review_quality import Quality
 from serving.store.review_queue import Entry, Queue, enqueue
+from serving.store.review_tables import reviews
 from serving.store.review_words import Words
 from serving.store.risks import Risks
 from serving.store.shadows import Shadows
@@ -98,7 +101,8 @@ class Store(Queue, Decisions, Words, Exports, Cases, Quality, People, Shadows, R
         """Gather each draft's context, have it assessed (`settle`, by the draft's place), and write all of it at once.
 
         Returns what to answer and what was written; nothing where another request with the same key was first.
-        `policy` rules history and bursts; `audit_share` of all predictions are drawn for review whatever they say.
+        `policy` rules history and bursts; `audit_share` of all predictions are drawn for review whatever they say. A
+        ticket that is sent again while a person is still to review it does not enter the queue a second time.
         Raises as `save` does and what `settle` raises; then nothing was written.
         """
 
@@ -113,7 +117,8 @@ class Store(Queue, Decisions, Words, Exports, Cases, Quality, People, Shadows, R
                 outcome = settle(at, gathered.context)
                 _insert(connection, outcome.stored)
                 _insert_assessment(connection, draft, gathered, outcome)
-                enqueue(connection, draft, _entry(outcome), audit_share)
+                if gathered.counted or not _waits(connection, draft, outcome):
+                    enqueue(connection, draft, _entry(outcome), audit_share)
                 outcomes.append(outcome)
             text = answer([one.stored for one in outcomes])
             if key is not None:
@@ -191,3 +196,25 @@ def _insert_assessment(connection: Connection, draft: Draft, gathered: Gathered,
 def _entry(outcome: Outcome) -> Entry:
     stored = outcome.stored
     return Entry(stored.id, stored.created_at, stored.heads, outcome.risk.level)
+
+
+def _waits(connection: Connection, draft: Draft, outcome: Outcome) -> bool:
+    """Whether this ticket, sent before by the same caller with the same text, still waits for a person.
+
+    One that has become a high risk is let in beside one that was not: it must not wait at the old one's place.
+    """
+    query = (
+        select(predictions.c.request)
+        .join(reviews, reviews.c.prediction_id == predictions.c.id)
+        .join(assessments, assessments.c.prediction_id == predictions.c.id)
+        .where(assessments.c.ticket_id == draft.ticket_id, _same_caller(draft), pending())
+    )
+    if outcome.risk.level == "high":
+        query = query.where(assessments.c.level == "high")
+    said = _said(outcome.stored.request)
+    return any(_said(one) == said for one in connection.execute(query).scalars())
+
+
+def _said(request: str) -> tuple[str | None, str]:
+    sent = orjson.loads(request)
+    return sent.get("title"), sent["text"]

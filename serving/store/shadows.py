@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, and_, cast, func, insert, select
+from sqlalchemy import Integer, and_, cast, func, insert, not_, or_, select
 
 from complaints.records import HeadPrediction
 from serving.store.database import Database
@@ -16,7 +16,10 @@ from serving.store.tables import prediction_heads
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of one head: `answers` that both gave, how many are the `same` label, and how many each would decide alone."""
+    """Of one head: `answers` that both gave, how many say the `same`, and how many each would decide alone.
+
+    A label and one that is a part of it (`quality`, `quality.fake`) say the same, as in `serving.quality.right`.
+    """
 
     head: str
     answers: int
@@ -42,6 +45,13 @@ class Disagreement:
 
 _SAME_HEAD = and_(
     prediction_heads.c.prediction_id == shadows.c.prediction_id, prediction_heads.c.head == shadows.c.head
+)
+_GIVEN, _OTHER = prediction_heads.c.label, shadows.c.label
+# `serving.quality.right` in SQL. No LIKE: `_` in a label would stand for any character.
+_AGREE = or_(
+    _GIVEN == _OTHER,
+    func.substr(_GIVEN, 1, func.length(_OTHER) + 1) == _OTHER + ".",
+    func.substr(_OTHER, 1, func.length(_GIVEN) + 1) == _GIVEN + ".",
 )
 
 
@@ -84,7 +94,7 @@ class Shadows(Database):
             select(
                 shadows.c.head,
                 func.count(),
-                func.sum(cast(answered.label == shadows.c.label, Integer)),
+                func.sum(cast(_AGREE, Integer)),
                 func.sum(cast(answered.decision == "auto", Integer)),
                 func.sum(cast(shadows.c.decision == "auto", Integer)),
             )
@@ -99,7 +109,7 @@ class Shadows(Database):
     def disagreements(self, name: str, version: str, head: str | None, most: int) -> list[Disagreement]:
         """Where a version in shadow says another label than was answered, the newest first."""
         answered = prediction_heads.c
-        where = [shadows.c.model_name == name, shadows.c.model_version == version, answered.label != shadows.c.label]
+        where = [shadows.c.model_name == name, shadows.c.model_version == version, not_(_AGREE)]
         if head is not None:
             where.append(shadows.c.head == head)
         query = (

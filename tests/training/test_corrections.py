@@ -67,6 +67,27 @@ def test_a_person_outvotes_closed_tickets(three: Taxonomy) -> None:
     assert labels(settle(words[:3], three)) == {"甲": {"topic": "parcel"}}
 
 
+def test_each_closed_ticket_of_one_system_is_a_vote(three: Taxonomy) -> None:
+    closed = {"kind": "implicit", "actor": "key 1"}
+    words = [said("甲", "parcel" if i < 29 else "money", prediction_id=f"p{i}", **closed) for i in range(30)]
+    found = settle(words, three)
+    assert labels(found) == {"甲": {"topic": "parcel"}}
+    assert found[1]["outvoted"] == 1
+    assert found[1]["taken back by a later word of the same person"] == 0
+    again = [said("甲", "parcel", prediction_id="p29", **closed) for _ in range(2)]  # closed anew, and said twice
+    found = settle([*words, *again], three)
+    assert found[1]["outvoted"] == 0
+    assert found[1]["taken back by a later word of the same person"] == 1
+
+
+def test_a_person_has_one_vote_a_text_however_many_cases_it_came_in(three: Taxonomy) -> None:
+    words = [said("甲", "parcel", prediction_id=f"p{i}") for i in range(3)]
+    others = [said("甲", "money", actor=who) for who in ("乙", "丙")]
+    found = settle([*words, *others], three)
+    assert labels(found) == {"甲": {"topic": "money"}}
+    assert found[1]["taken back by a later word of the same person"] == 0
+
+
 def test_persons_who_differ_are_settled_by_majority_or_left_out(three: Taxonomy) -> None:
     words = [said("甲", "parcel"), said("甲", "money", actor="乙"), said("甲", "calm", head="mood")]
     found = settle(words, three)

@@ -47,12 +47,18 @@ def answers(right: dict[str, tuple[int, int]], head: Head) -> tuple[list[str], l
 
 
 def change(
-    three: Taxonomy, before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]], **auto: int
+    three: Taxonomy,
+    before: dict[str, tuple[int, int]],
+    after: dict[str, tuple[int, int]],
+    auto: int = 0,
+    auto_before: int | None = None,
 ) -> HeadChange:
+    """`auto` rows are decided alone by both, unless `auto_before` says how many the champion does."""
     head = three.heads["topic"]
     truth, old = answers(before, head)
     _, new = answers(after, head)
-    return compare_head(head, result(head, truth, new, **auto), result(head, truth, old, **auto), 0.95)
+    champion = result(head, truth, old, auto if auto_before is None else auto_before)
+    return compare_head(head, result(head, truth, new, auto), champion, 0.95)
 
 
 BEFORE = {"goods": (200, 180), "parcel": (200, 180), "money": (40, 36)}
@@ -179,6 +185,21 @@ def test_a_broken_promise_is_refused_where_rows_are_no_choice(three: Taxonomy) -
     assert str(verdict.reasons[0]) == "topic: auto precision 0.900 of 440 rows (test); 0.950 is promised"
     assert judge({"newest": {"topic": found}}, 1.0, 1.0, Gate()).passed  # chosen because the model was unsure
     assert not judge({"audit": {"topic": found}}, 1.0, 1.0, Gate()).passed
+
+
+def test_a_promise_is_not_kept_by_deciding_nothing_alone(three: Taxonomy) -> None:
+    lost = {"topic": change(three, BEFORE, BEFORE, auto=0, auto_before=176)}
+    [reason] = judge({"test": lost}, 1.0, 1.0, Gate()).reasons
+    assert str(reason) == (
+        "topic: share of auto answers fell from 0.400 to 0.000 on 440 rows (test); 0.200 would have passed"
+    )
+    assert reason.chinese() == "topic：自动判定的占比从 0.400 降到 0.000（固定测试集 440 条），不低于 0.200 才能通过"
+    assert judge({"audit": lost, "newest": lost}, 1.0, 1.0, Gate()).passed
+    for before, after, passed in ((176, 87, False), (176, 88, True), (22, 0, False), (21, 0, True)):  # 5 % are 22
+        found = change(three, BEFORE, BEFORE, auto=after, auto_before=before)
+        assert judge({"test": {"topic": found}}, 1.0, 1.0, Gate()).passed is passed, (before, after)
+    few = {"goods": (20, 18)}  # 4 of 20 may be luck
+    assert judge({"test": {"topic": change(three, few, few, auto=0, auto_before=4)}}, 1.0, 1.0, Gate()).passed
 
 
 def test_slower_and_larger_are_refused(three: Taxonomy) -> None:
