@@ -45,7 +45,8 @@ class HeadCalibration(BaseModel):
     )
     coverage: float = Field(gt=0, lt=1, description="Promised share of prediction sets that hold the right label")
     set_floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        description="Label -> least probability with which it is in the prediction set; 0, ever, where none is named"
+        description="Label -> least probability with which it is in the prediction set; 0, ever, where none is named. "
+        "The likeliest label is in it anyway"
     )
 
 
@@ -157,7 +158,8 @@ def _decide_one(
     label, confidence = head.ids[order[0]], _rounded(leaf[order[0]])
     threshold = learned.thresholds.get(label)
     floors = learned.set_floors
-    inside = [i for i in order if leaf[i] >= floors.get(head.ids[i], 0.0)] or [order[0]]
+    # The likeliest is in the set, whatever its floor: no answer stands outside its own set, and coverage only grows.
+    inside = [i for i in order if i == order[0] or leaf[i] >= floors.get(head.ids[i], 0.0)]
     auto = threshold is not None and confidence >= threshold
     if not auto and above is not None:
         best = int(above.argmax())

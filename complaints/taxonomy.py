@@ -10,6 +10,7 @@ order is the order of the model's outputs. Three kinds of head:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
@@ -20,11 +21,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from complaints.documents import parse_document, read_document
-from complaints.errors import TaxonomyError, UnknownLabel
+from complaints.errors import InvalidInput, TaxonomyError, UnknownLabel
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
 
 PACKAGED = resources.files("complaints") / "taxonomies"
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
+def whole_number(value: str) -> str:
+    """A label `1.0` as `1`: so pandas writes a column of numbers that has gaps. Any other label as it is."""
+    found = _WHOLE.fullmatch(value)
+    return found[1] if found else value
 
 
 class _Data(BaseModel):
@@ -85,6 +93,16 @@ class Head(_Data):
     def parents(self) -> tuple[str, ...]:
         """Ids of the parents of a hierarchical head; empty for the other kinds."""
         return tuple(label.id for label in self.labels) if self.kind == "hierarchical" else ()
+
+    def called(self, name: str) -> str | None:
+        """The label of that name; None where there is none. Raises InvalidInput where several are called so."""
+        found = [label for label, known in self.names.items() if known == name]
+        if len(found) > 1:
+            raise InvalidInput(
+                f"{name!r} is the name of {' and '.join(map(repr, found))} in head {self.name!r}: give each a name of "
+                "its own in the taxonomy, or write ids in the file"
+            )
+        return found[0] if found else None
 
     @property
     def size(self) -> int:

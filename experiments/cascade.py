@@ -71,7 +71,7 @@ class First:
             known = [i for i, e in enumerate(parts.calibration) if e.labels.get(name) in head.ids]
             truth = np.array([head.ids.index(parts.calibration[i].labels[name]) for i in known])
             groups = [parts.calibration[i].group for i in known]
-            heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise, groups)
+            heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise.of(name), groups)
         self.calibration = Calibration(heads=heads)
 
     def ids(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:

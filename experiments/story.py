@@ -211,7 +211,7 @@ class Reader:
         heads = {}
         for name, head in self.taxonomy.heads.items():
             known, truth = leaves(shown, name, head)
-            heads[name] = calibrate_head(head, self.logits[name][places][known], truth, world.recipe.promise)
+            heads[name] = calibrate_head(head, self.logits[name][places][known], truth, world.recipe.promise.of(name))
         self.calibration = Calibration(heads=heads, unseen=float(np.median(self.unseen[places])))
 
     def decided(self, places: Sequence[int]) -> list[dict[str, HeadPrediction]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 
 from complaints import text
 from complaints.bundle import FORMAT, Bundle, Manifest, write_bundle
+from complaints.cores import usable_cores
 from complaints.decision import Calibration
 from complaints.encoder import Encoder
 from complaints.examples import write_examples
@@ -68,7 +68,7 @@ def draft(
         base.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         shutil.copy(graph, folder / "graph.onnx")
         written.ngrams.save(folder / NGRAMS)
-        encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=os.cpu_count() or 1)
+        encoder = Encoder(Bundle(folder, manifest, taxonomy), threads=usable_cores())
         learned = learn_calibration(encoder, written, recipe, taxonomy, parts, crossed)
         (folder / "calibration.json").write_text(learned.model_dump_json(indent=1), encoding="utf-8")
         if shown := _few([example for example in parts.train if example.show], SHOWN_ROWS, recipe.fit.seed):
@@ -110,7 +110,7 @@ def learn_calibration(
     for name, head in taxonomy.heads.items():
         known, truth = leaves(examples, name, head)
         groups = [examples[i].group for i in known]
-        heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise, groups)
+        heads[name] = calibrate_head(head, logits[name][known], truth, recipe.promise.of(name), groups)
     own = encoder.encode([read_text(example) for example in _few(parts.train, SCOPE_ROWS, recipe.fit.seed)])
     foreign = encoder.encode([text.clean(one.text).text for one in foreign_texts("train")])
     scope = fit_scope(own.vectors, foreign.vectors, answers.vectors)

@@ -26,10 +26,9 @@ def audit(predictor: Predictor, examples: Sequence[Example], seed: int = 1) -> d
     """
     draw = random.Random(seed)  # noqa: S311 - a sample, no secret
     explained = draw.sample(list(examples), min(MOST_EXPLAINED, len(examples)))
-    texts = [one.complaint.text for one in examples]
     found: dict[str, Any] = {
-        "evidence": faithfulness(predictor, [one.complaint.text for one in explained]),
-        "robustness": robustness(predictor, texts),
+        "evidence": faithfulness(predictor, [one.complaint for one in explained]),
+        "robustness": robustness(predictor, [one.complaint for one in examples]),
     }
     if predictor.calibration.scope is not None:
         own = draw.sample(list(examples), min(MOST_OWN, len(examples)))

@@ -5,6 +5,7 @@ All of it is chosen on calibration rows alone; test rows only measure it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,9 +34,7 @@ Groups = npt.NDArray[np.str_]
 
 # A sequence of thresholds lets in so many parts of the rows at a time; so many start, each at twice the last's size.
 GRID, STARTS = 40, 4
-# A label with fewer calibration answers than this cannot contradict the head's own threshold.
-FEW = 10
-# Nor a group.
+# A group with fewer answers than this cannot contradict a threshold that holds for all groups together.
 FEW_IN_GROUP = 20
 FLOOR_DECIMALS = 6
 # On fewer rows the temperature alone is fitted.
@@ -121,7 +120,8 @@ def set_floors(head: Head, p: Probabilities, truth: Labels, coverage: float) -> 
     for i, label in enumerate(head.ids):
         siblings = head.members(head.parent(label) or label) if head.parents else (i,)
         floors = [set_floor(own[np.isin(truth, list(group))], coverage) for group in ((i,), siblings)]
-        found[label] = round(next((floor for floor in floors if floor > 0), everywhere), FLOOR_DECIMALS)
+        floor = next((floor for floor in floors if floor > 0), everywhere)
+        found[label] = math.floor(floor * 10**FLOOR_DECIMALS) / 10**FLOOR_DECIMALS  # up would shut out its own row
     return found
 
 
@@ -132,7 +132,12 @@ def set_floor(scores: Probabilities, coverage: float) -> float:
 
 
 def precision_threshold(confidence: Probabilities, right: Right, promise: Promise) -> float | None:
-    """The lowest confidence from which answers keep the promised precision; None where none can be shown to.
+    """The lowest confidence from which answers keep the promised precision; None where none can be shown to."""
+    return min(shown_thresholds(confidence, right, promise), default=None)
+
+
+def shown_thresholds(confidence: Probabilities, right: Right, promise: Promise) -> list[float]:
+    """Confidences from which answers keep the promised precision: with probability 1 - risk, each one of them does.
 
     Fixed-sequence testing (Learn then Test, Angelopoulos et al. 2021): from a number of most confident answers, ever
     more are let in for as long as a precision below the target would err this seldom with probability risk / STARTS
@@ -144,7 +149,7 @@ def precision_threshold(confidence: Probabilities, right: Right, promise: Promis
     level = promise.risk / STARTS
     fewest = int(np.ceil(np.log(level) / np.log(promise.precision_target)))  # fewer prove nothing, all right or not
     step = max(1, len(ranked) // GRID)
-    best = None
+    found = set()
     for start in (fewest * 2**k for k in range(STARTS)):
         size = start
         while size <= len(ranked):
@@ -152,62 +157,49 @@ def precision_threshold(confidence: Probabilities, right: Right, promise: Promis
             reach = int(np.searchsorted(-ranked, -cut, side="right"))  # ties stand or fall together
             if binom.cdf(errors[reach - 1], reach, 1 - promise.precision_target) > level:
                 break
-            best = float(cut) if best is None else min(best, float(cut))
+            found.add(float(cut))
             size = len(ranked) if reach < len(ranked) < reach + step else reach + step
-    return best
+    return sorted(found)
 
 
 def _thresholds(
     labels: list[str], p: Probabilities, truth: Labels, promise: Promise, groups: Groups
 ) -> dict[str, float | None]:
-    """A threshold a label.
+    """A threshold a label, None where none could be shown to keep the promise.
 
-    With rows enough a label has its own; otherwise it takes the head's, which holds for its labels together,
-    raised to where its own rows, if there are FEW or more, keep the promise as counted. Either is raised further to
-    where every group's rows keep it as counted: a group that is easy must not pay for one that is hard.
+    With rows enough a label has its own. Those for which none can be shown are tested once more as if they were one,
+    on their rows alone: what they share keeps the promise for their answers together. A label that is never the
+    likeliest has shown nothing and has none.
     """
     guess = p.argmax(axis=1)
     confidence = np.round(p.max(axis=1), DECIMALS)
     right = guess == truth
-    target = promise.precision_target
-    shared = _fair(confidence, right, groups, precision_threshold(confidence, right, promise), target)
-    found: dict[str, float | None] = {}
-    for index, label in enumerate(labels):
-        own = guess == index
-        mine = confidence[own], right[own]
-        threshold = _fair(*mine, groups[own], precision_threshold(*mine, promise) if own.any() else None, target)
-        if threshold is None and shared is not None:
-            threshold = _raised(*mine, shared, target)
-        found[label] = threshold
-    return found
+
+    def lowest(rows: Right) -> float | None:
+        return _fair(confidence[rows], right[rows], groups[rows], promise)
+
+    found = {label: lowest(guess == index) for index, label in enumerate(labels)}
+    rest = [index for index, label in enumerate(labels) if found[label] is None and (guess == index).any()]
+    return found | dict.fromkeys([labels[index] for index in rest], lowest(np.isin(guess, rest)))
+
+
+def _fair(confidence: Probabilities, right: Right, groups: Groups, promise: Promise) -> float | None:
+    """The lowest shown threshold at which every group's rows are right as often as promised; None if at none.
+
+    A group that is easy must not pay for one that is hard. One of which fewer than FEW_IN_GROUP rows reach the lowest
+    threshold of all has no say; one that has is heard at the higher ones too, however few of its rows reach those.
+    """
+    shown = shown_thresholds(confidence, right, promise)
+    members = [groups == one for one in set(groups.tolist())]
+    heard = [mine for mine in members if shown and (confidence[mine] >= shown[0]).sum() >= FEW_IN_GROUP]
+    for threshold in shown:
+        above = [right[mine & (confidence >= threshold)] for mine in heard]
+        if all(len(one) == 0 or one.mean() >= promise.precision_target for one in above):
+            return threshold
+    return None
 
 
 def _automatic(labels: list[str], p: Probabilities, thresholds: dict[str, float | None]) -> Right:
     """(N,) Whether the likeliest label reaches its threshold."""
     needed = np.array([2.0 if (one := thresholds[label]) is None else one for label in labels])  # 2: out of reach
     return np.round(p.max(axis=1), DECIMALS) >= needed[p.argmax(axis=1)]  # type: ignore[no-any-return]
-
-
-def _fair(confidence: Probabilities, right: Right, groups: Groups, start: float | None, target: float) -> float | None:
-    """The lowest threshold from `start` on at which each group with rows enough is right often enough."""
-    for group in sorted(set(groups.tolist())):
-        mine = groups == group
-        if start is not None and (confidence[mine] >= start).sum() >= FEW_IN_GROUP:
-            start = _raised(confidence[mine], right[mine], start, target)
-    return start
-
-
-def _raised(confidence: Probabilities, right: Right, start: float, target: float) -> float | None:
-    """The lowest threshold from `start` on at which the rows above it are right often enough; None if nowhere.
-
-    Fewer than FEW rows above it show nothing, but all of them right contradict nothing either where no more are there.
-    """
-    if (confidence >= start).sum() < FEW:
-        return start if right[confidence >= start].all() else None
-    for threshold in np.unique(confidence[confidence >= start]):
-        inside = confidence >= threshold
-        if inside.sum() < FEW:
-            return None
-        if right[inside].mean() >= target:
-            return float(threshold)
-    return None

@@ -105,13 +105,15 @@ def card(
                     _cell(numbers["parent_accuracy"]),
                     _cell(numbers["parent_macro_f1"], between.get("parent_macro_f1")),
                 ]
-                lines.append(f"| {name}, parents | {numbers['rows']} | " + " | ".join(pair) + " | | | | | |")
+                auto = _auto_of(numbers.get("classes", []), taxonomy.heads[name].parents, numbers["rows"])
+                lines.append(f"| {name}, parents | {numbers['rows']} | {' | '.join(pair)} | | | {auto} | |")
     lines += ["", *(_beyond(found) if "evidence" in found else [NOT_AUDITED])]
     lines += [
         "",
         "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
-        "promise; kappa is quadratic, for ordered heads; ECE is the expected calibration error, beside it what luck",
-        "alone would show on so many rows if every confidence were exactly true;",
+        "promise, a line of parents what of it they answer; kappa is quadratic, for ordered heads;",
+        "ECE is the expected calibration error, beside it what luck alone would show on so many rows if every",
+        "confidence were exactly true;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
         "",
         "The model suggests; people answer for what is done with its answers. Out of place: texts that are not Chinese",
@@ -119,6 +121,13 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _auto_of(classes: list[dict[str, Any]], parents: tuple[str, ...], rows: int) -> str:
+    """The two cells of `auto` that parents answered; empty where they answered none, and in parts, without classes."""
+    sure = [(row["auto"], row["auto_precision"]) for row in classes if row["label"] in parents and row["auto"]]
+    count = sum(auto for auto, _ in sure)
+    return f"{count / rows:.3f} | {sum(n * right for n, right in sure) / count:.3f}" if count else "|"
 
 
 def _beyond(found: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from complaints.files import BadRow, DataFile
+from complaints.taxonomy import whole_number
 from complaints.text import MASKS, clean, mask
 from training.splits import near_duplicate_pairs
 
@@ -90,7 +91,7 @@ def check_file(path: Path, text: str, heads: dict[str, str]) -> Check:
         numbers.append(row.number)
         for head, column in heads.items():
             value = row.values.get(column)
-            given[head].append(value.strip() if value else None)
+            given[head].append(whole_number(value.strip()) if value else None)
     lengths = sorted(map(len, texts)) or [0]
     same: dict[str, list[int]] = defaultdict(list)
     for i, one in enumerate(texts):

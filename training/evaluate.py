@@ -109,11 +109,14 @@ class HeadResult:
         """A row a label that occurs or was guessed: precision, recall, f1, support, auto, auto_precision, set_coverage.
 
         `threshold` is that of the answers given; `set_coverage` the share of the label's rows with it in their set.
+        Parents that were answered come last, without what is of leaves alone: precision, recall, f1, set_coverage.
         """
         labels = [label for label in head.ids if label in {*self.truth, *self.guess}]
         scores = precision_recall_fscore_support(self.truth, self.guess, labels=labels, zero_division=0)
+        answered = {one.label for one in self.decided}
         rows = []
-        for i, label in enumerate(labels):
+        for i, label in enumerate([*labels, *(parent for parent in head.parents if parent in answered)]):
+            leaf = i < len(labels)
             mine = [k for k, one in enumerate(self.decided) if one.label == label]
             auto = [k for k in mine if self.decided[k].decision == "auto"]
             kept = [_is_right(head, label, self.truth[k]) for k in auto]
@@ -122,10 +125,10 @@ class HeadResult:
                 {
                     "label": label,
                     "name": head.names[label],
-                    "precision": float(scores[0][i]),
-                    "recall": float(scores[1][i]),
-                    "f1": float(scores[2][i]),
-                    "support": int(scores[3][i]),
+                    "precision": float(scores[0][i]) if leaf else None,
+                    "recall": float(scores[1][i]) if leaf else None,
+                    "f1": float(scores[2][i]) if leaf else None,
+                    "support": int(scores[3][i]) if leaf else sum(head.parent(t) == label for t in self.truth),
                     "auto": len(auto),
                     "auto_precision": float(np.mean(kept)) if kept else None,
                     "threshold": self.decided[mine[0]].threshold if mine else None,

@@ -22,14 +22,14 @@ DRAWS = 3
 LEAST_CHARACTERS = 20
 
 
-def faithfulness(predictor: Predictor, texts: Sequence[str], seed: int = 1) -> dict[str, dict[str, float]]:
-    """Head -> mean falls of the answer's probability (-1 to 1) over texts of LEAST_CHARACTERS and more.
+def faithfulness(predictor: Predictor, complaints: Sequence[Complaint], seed: int = 1) -> dict[str, dict[str, float]]:
+    """Head -> mean falls of the answer's probability (-1 to 1) over texts (title included) of LEAST_CHARACTERS or more.
 
     comprehensiveness (high is good), random_comprehensiveness, sufficiency (low is good), random_sufficiency. No
     head where every text is shorter.
     """
     draw = random.Random(seed)  # noqa: S311 - which characters, no secret
-    cleaned, encoded = predictor.encode([Complaint(text=text) for text in texts])
+    cleaned, encoded = predictor.encode(complaints)
     kept = [i for i, one in enumerate(cleaned) if len(one.text) >= LEAST_CHARACTERS]
     whole = {n: probabilities(v, predictor.calibration.heads[n]) for n, v in encoded.logits.items()}
     falls: dict[str, dict[str, list[float]]] = {name: {} for name in whole}

@@ -6,7 +6,6 @@ A graph that costs too much is not written: the next, more exact form takes its 
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from complaints.bundle import Bundle, Manifest
+from complaints.cores import usable_cores
 from complaints.decision import Calibration, decide
 from complaints.encoder import Encoded, Encoder, Logits, cut_tokens
 from complaints.ngrams import NGrams
@@ -119,7 +119,7 @@ def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on w
 
         def answers(form: str, texts: Sequence[str]) -> Encoded:
             write_graph(graph, here / "graph.onnx", fitted, form)
-            encoder = Encoder(Bundle(here, manifest, taxonomy), threads=os.cpu_count() or 1)
+            encoder = Encoder(Bundle(here, manifest, taxonomy), threads=usable_cores())
             found = encoder.encode(texts)
             encoder.close()
             return found
@@ -158,7 +158,7 @@ def compare(
     for name, head in taxonomy.heads.items():
         known, truth = leaves(examples, name, head)
         groups = [examples[i].group for i in known]
-        heads[name] = calibrate_head(head, served.logits[name][known], truth, promise, groups)
+        heads[name] = calibrate_head(head, served.logits[name][known], truth, promise.of(name), groups)
         if known:
             lost[name] = _macro_f1(truth, exact.logits[name][known]) - _macro_f1(truth, served.logits[name][known])
     cleaned = [clean(whole(example.complaint)) for example in examples]

@@ -20,6 +20,8 @@ from training.recipe import Fit
 
 # More rows do not move the regressions enough to be worth their time.
 MOST_ROWS = 6_000
+# Of each label so many come first, lest a rare one has none among them; fewer where labels are so many.
+FIRST = 20
 C = 3.0
 # Where a label has no row, its logit starts this far below the least likely one that has.
 UNSEEN = 3.0
@@ -43,7 +45,7 @@ def probe(model: TriageModel, taxonomy: Taxonomy, train: Sequence[Encoded], fit:
     Rows known by a parent alone teach nothing here; a head of which fewer than two labels occur is left as it is.
     """
     draw = random.Random(fit.seed)  # noqa: S311 - a sample, no secret
-    rows = draw.sample(list(train), min(MOST_ROWS, len(train)))
+    rows = _drawn(train, taxonomy, draw)
     states = pooled_states(model, rows, fit, pad)
     centre = states.mean(axis=0)
     scale = float(np.linalg.norm(states - centre, axis=1).mean()) or 1.0
@@ -68,3 +70,20 @@ def probe(model: TriageModel, taxonomy: Taxonomy, train: Sequence[Encoded], fit:
             model.heads.bias[part] = float(bias.min()) - UNSEEN
             model.heads.weight[part.start + torch.tensor(seen)] = torch.tensor(weights, dtype=torch.float32)
             model.heads.bias[part.start + torch.tensor(seen)] = torch.tensor(bias, dtype=torch.float32)
+
+
+def _drawn(train: Sequence[Encoded], taxonomy: Taxonomy, draw: random.Random) -> list[Encoded]:
+    """At most MOST_ROWS rows, drawn: some of each label, and of the rest as they come."""
+    rows = draw.sample(list(train), len(train))
+    if len(rows) <= MOST_ROWS:
+        return rows
+    admissible = torch.stack([row.admissible for row in rows])
+    first = max(1, min(FIRST, MOST_ROWS // (2 * admissible.shape[1])))
+    chosen: dict[int, None] = {}
+    ends = np.cumsum(list(taxonomy.sizes.values()))
+    for of_head in np.split(admissible.numpy(), ends[:-1], axis=1):
+        known = of_head & (of_head.sum(axis=1, keepdims=True) == 1)
+        for of_label in known.T:
+            chosen |= dict.fromkeys(np.flatnonzero(of_label)[:first].tolist())
+    chosen |= dict.fromkeys(range(len(rows)))  # places that are there keep their place
+    return [rows[i] for i in list(chosen)[:MOST_ROWS]]

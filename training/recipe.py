@@ -111,12 +111,24 @@ class Fit(_Data):
     seed: int = 1
 
 
+class HeadPromise(_Data):
+    """What one head promises instead."""
+
+    precision_target: float = Field(gt=0.5, lt=1, description="Share of right answers among its auto")
+
+
 class Promise(_Data):
     """What the decisions promise."""
 
     precision_target: float = Field(0.95, gt=0.5, lt=1, description="Share of right answers among auto")
+    heads: dict[str, HeadPromise] = Field({}, description="Head -> what it promises instead")
     risk: float = Field(0.1, gt=0, lt=0.5, description="Probability that a threshold breaks the promise by bad luck")
     coverage: float = Field(0.9, gt=0.5, lt=1, description="Share of prediction sets that hold the right label")
+
+    def of(self, head: str) -> Promise:
+        """What `head` promises: its own where it has one."""
+        own = self.heads.get(head)
+        return self if own is None else self.model_copy(update={"precision_target": own.precision_target})
 
 
 class Mixing(_Data):
@@ -163,9 +175,19 @@ class Recipe(_Data):
         return read_document(cls, path, RecipeError, "see experiments/ for recipes to start from")
 
     def labels(self, folder: Path) -> Taxonomy:
-        """Its taxonomy: a file relative to its `folder`, or else a packaged one."""
+        """Its taxonomy: a file relative to its `folder`, or else a packaged one.
+
+        Raises RecipeError where `promise` names a head that the taxonomy does not have.
+        """
         beside = folder / self.taxonomy
-        return Taxonomy.load(beside if beside.is_file() else self.taxonomy)
+        taxonomy = Taxonomy.load(beside if beside.is_file() else self.taxonomy)
+        for head in self.promise.heads:
+            if head not in taxonomy.heads:
+                raise RecipeError(
+                    f"promise.heads.{head}: no head {head!r} in taxonomy {taxonomy.name}: it has "
+                    f"{', '.join(taxonomy.heads)}"
+                )
+        return taxonomy
 
 
 def find(file: str, folders: list[Path]) -> Path:

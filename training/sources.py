@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from complaints.errors import InvalidInput, UnknownLabel, UnreadableFile
 from complaints.files import BadRow, DataFile, Row
 from complaints.records import LONGEST_TITLE, Complaint
-from complaints.taxonomy import Head, Taxonomy
+from complaints.taxonomy import Head, Taxonomy, whole_number
 from training.recipe import Recipe, Source, find
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "calibration", "test")
 # Reasons told apart why rows of a file cannot be read.
 KINDS = 5
-# Labels without a row that are named.
+# Labels without a row, or unknown, that are named.
 NAMED = 10
 
 
@@ -42,12 +42,16 @@ class Example:
 
 @dataclass
 class Read:
-    """Examples, and what was left out on the way: reason -> rows; `columns`, head -> where its labels were read."""
+    """Examples, and what was left out on the way: reason -> rows; `columns`, head -> where its labels were read.
+
+    `unknown`: head -> label that the taxonomy does not hold -> rows.
+    """
 
     examples: list[Example]
     left_out: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    unknown: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
 def leaves(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], npt.NDArray[np.int64]]:
@@ -66,11 +70,12 @@ def sha1(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Read:
+def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path], *, strict: bool = True) -> Read:
     """All rows of a recipe's sources; `folders` are searched for its files in turn, optional ones need not be there.
 
     Raises UnreadableFile for a missing file or column, UnknownLabel (naming file, row and value) for a label
-    that neither the taxonomy nor `rename` knows.
+    that neither the taxonomy nor `rename` knows. Not `strict`, such a label is only warned of, and its row is silent on
+    its head: a model can be measured on the labels that it knows.
     """
     read = Read([])
     for source in recipe.sources:
@@ -80,13 +85,16 @@ def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path]) -> Rea
                     f"source {source.file}: no head {head!r} in taxonomy {taxonomy.name}: it has "
                     f"{', '.join(taxonomy.heads)}"
                 )
-        _read_source(source, taxonomy, folders, read)
+        _read_source(source, taxonomy, folders, read, strict=strict)
+    for head, found in read.unknown.items():
+        shown = _first([f"{label!r} ({rows})" for label, rows in found.most_common()])
+        log.warning("head %s: %d rows are not counted, for their labels are unknown: %s", head, found.total(), shown)
     if not read.examples:
         raise UnreadableFile(f"no labelled row in {', '.join(s.file for s in recipe.sources)}: {dict(read.left_out)}")
     return read
 
 
-def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: Read) -> None:
+def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: Read, *, strict: bool) -> None:
     try:
         path = find(source.file, folders)
     except UnreadableFile as error:
@@ -119,9 +127,9 @@ def _read_source(source: Source, taxonomy: Taxonomy, folders: list[Path], read: 
                 continue
             values = values | known
         where = f"{path.name} row {row.number}"
-        labels = dict(_labels(source, taxonomy, values, where))
+        labels = dict(_labels(source, taxonomy, values, where, None if strict else read.unknown))
         if not labels:
-            read.left_out[f"{path.name}: no label"] += 1
+            read.left_out[f"{path.name}: no label{'' if strict else ' that is known'}"] += 1
             continue
         split = values.get(source.split) if source.split else values.get("split") if annotations is not None else None
         split = source.parts.get(split, split) if split else None
@@ -151,11 +159,16 @@ def _reason(row: BadRow, known: set[str]) -> str:
     return row.reason if row.reason in known else "other reasons"
 
 
+def _first(labels: Sequence[str]) -> str:
+    """The first NAMED of labels, and how many more there are."""
+    return ", ".join(labels[:NAMED]) + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
+
+
 def check_heads(read: Read, train: Sequence[Example], taxonomy: Taxonomy) -> None:
     """Raise InvalidInput for a head whose columns give the training part fewer than two labels to tell apart.
 
     A head that no source at hand has a column for is only warned of, for a recipe may be silent on it; so are labels
-    without any row.
+    without any row, and those without a row to learn from.
     """
     for name, head in taxonomy.heads.items():
         if name not in read.columns:
@@ -170,29 +183,48 @@ def check_heads(read: Read, train: Sequence[Example], taxonomy: Taxonomy) -> Non
             )
         known = {one.labels[name] for one in read.examples if name in one.labels}
         if missing := [label for label in head.ids if not known & {label, head.parent(label)}]:
-            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-            log.warning("head %s: no row is labelled %s%s", name, ", ".join(missing[:NAMED]), more)
+            log.warning("head %s: no row is labelled %s", name, _first(missing))
+        if untaught := [one for one in head.ids if one in known and not seen & {one, head.parent(one)}]:
+            count, shown = len(untaught), _first(untaught)
+            log.warning("head %s: %d labels have rows, but none to learn from: %s", name, count, shown)
 
 
-def _labels(source: Source, taxonomy: Taxonomy, values: dict[str, str | None], where: str) -> Iterator[tuple[str, str]]:
+def _labels(
+    source: Source,
+    taxonomy: Taxonomy,
+    values: dict[str, str | None],
+    where: str,
+    unknown: dict[str, Counter[str]] | None,
+) -> Iterator[tuple[str, str]]:
+    """Head and label of a row; `unknown` counts the labels that are not known, which raise UnknownLabel without it."""
     for head, column in source.heads.items():
         value = values.get(column)
         rename = source.rename.get(head, {})
         value = value.strip() if value is not None else None
+        number = whole_number(value) if value else value
+        if number != value and not _known(value, rename, taxonomy, head) and _known(number, rename, taxonomy, head):
+            value = number
         if value in rename:
             value = rename[value]
         if value is None or not value.strip():
             continue
         value = value.strip()
-        names = taxonomy.heads[head].names
-        if value not in names:
-            value = next((label for label, name in names.items() if name == value), value)
+        if value not in taxonomy.heads[head].names:
+            value = taxonomy.heads[head].called(value) or value
         try:
             label = taxonomy.resolve(head, value)
         except UnknownLabel as error:
+            if unknown is not None:
+                unknown[head][value] += 1
+                continue
             raise UnknownLabel(f"{where}, column {column!r}: {error}; correct the file or add a rename") from error
         if label is not None:
             yield head, label
+
+
+def _known(value: str | None, rename: Mapping[str, str | None], taxonomy: Taxonomy, head: str) -> bool:
+    names = taxonomy.heads[head].names
+    return value in rename or value in names or value in names.values() or value in taxonomy.former.get(head, {})
 
 
 def _annotations(path: Path, source: Source) -> dict[str, dict[str, str | None]]:

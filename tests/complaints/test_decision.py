@@ -348,8 +348,14 @@ def test_any_logits_give_a_sound_prediction(
 def test_each_label_has_its_own_floor(tiny_taxonomy: Taxonomy) -> None:
     floors = {"positive": 0.3, "neutral": 0.05, "dissatisfied": 0.5, "angry": 0.2}
     one = one_head(tiny_taxonomy, "sentiment", [0.25, 0.06, 0.4, 0.29], learned({}, set_floor=floors))
-    assert one.prediction_set == ("angry", "neutral")
-    assert one.label == "dissatisfied"
+    assert one.prediction_set == ("dissatisfied", "angry", "neutral")  # the likeliest stays, though below its floor
+
+
+def test_no_automatic_answer_is_outside_its_own_set(tiny_taxonomy: Taxonomy) -> None:
+    floors = {"positive": 0.99, "neutral": 0.01, "dissatisfied": 0.5, "angry": 0.5}
+    one = one_head(tiny_taxonomy, "sentiment", [0.97, 0.02, 0.005, 0.005], learned({"positive": 0.9}, set_floor=floors))
+    assert (one.decision, one.label) == ("auto", "positive")
+    assert one.prediction_set == ("positive", "neutral")
 
 
 def test_a_label_without_a_floor_is_always_in_the_set(tiny_taxonomy: Taxonomy) -> None:

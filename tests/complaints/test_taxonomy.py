@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from complaints.errors import TaxonomyError, UnknownLabel
-from complaints.taxonomy import Head, Label, Taxonomy
+from complaints.errors import InvalidInput, TaxonomyError, UnknownLabel
+from complaints.taxonomy import Head, Label, Taxonomy, whole_number
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,20 @@ def test_leaf_whose_id_holds_a_dot_keeps_its_parent() -> None:
     assert head.ids == ("v.1.0", "v.2.0", "w.1.0")
     assert head.parent("v.2.0") == "v"
     assert head.members("v") == (0, 1)
+
+
+def test_a_label_is_found_by_a_name_that_is_its_own() -> None:
+    head = Taxonomy.parse(flat("[{id: a, name: 甲}, {id: b, name: 乙}, {id: c, name: 甲}]")).heads["topic"]
+    assert (head.called("乙"), head.called("丙")) == ("b", None)
+    with pytest.raises(InvalidInput, match="'甲' is the name of 'a' and 'c' in head '主题'"):
+        head.called("甲")
+
+
+@pytest.mark.parametrize(
+    ("label", "number"), [("1.0", "1"), ("-2.00", "-2"), ("1", "1"), ("1.5", "1.5"), ("1.", "1."), ("v1.0", "v1.0")]
+)
+def test_a_whole_number_loses_its_decimals(label: str, number: str) -> None:
+    assert whole_number(label) == number
 
 
 # ---- responsibility

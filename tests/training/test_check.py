@@ -109,6 +109,13 @@ def test_a_clean_file_has_no_findings(write: Write) -> None:
     assert "none found" in found.describe()
 
 
+def test_whole_numbers_as_pandas_writes_them_are_one_label(write: Write) -> None:
+    path = write("a.csv", "text,t\n一,1.0\n一,1\n二,2.0\n三,1.5\n")
+    found = check_file(path, "text", {"h": "t"})
+    assert found.labels == {"h": {"1": 2, "2": 1, "1.5": 1}}
+    assert found.conflicts == {"h": []}
+
+
 def test_without_heads_and_without_rows(write: Write) -> None:
     found = check_file(write("a.csv", "text,t\n"), "text", {})
     assert (found.rows, found.longest, found.median) == (0, 0, 0)

@@ -257,13 +257,26 @@ def test_a_parent_counts_as_right_for_its_leaves_alone(three: Taxonomy) -> None:
     assert found["set_coverage"] == 0.25
     assert found["set_size"] == 1
     rows = {row["label"]: row for row in one.classes(three.heads["area"])}
-    assert set(rows) == {"shop.counter", "shop.online", "home.door", "home.phone", "home.inside"}
+    leaves = {"shop.counter", "shop.online", "home.door", "home.phone", "home.inside"}
+    assert set(rows) == leaves | {"home", "shop"}
     assert rows["shop.online"]["auto_precision"] == 1.0
     assert rows["shop.online"]["support"] == 2
     assert rows["home.phone"]["auto_precision"] is None
     assert rows["shop.online"]["set_coverage"] == 0.5  # of its two rows
     assert rows["home.door"]["set_coverage"] is None  # never true
     assert rows["home.phone"]["set_coverage"] == 0.0
+
+
+def test_parents_that_were_answered_are_in_the_table_of_classes(three: Taxonomy) -> None:
+    sure = answer("home", leaf="home.door").model_copy(update={"threshold": 0.8})
+    one = result(["home.phone", "shop.online", "home.door"], [sure, sure, answer("home.door")])
+    rows = {row["label"]: row for row in one.classes(three.heads["area"])}
+    assert "shop" not in rows  # no answer
+    assert list(rows)[-1] == "home"
+    home = rows["home"]
+    assert (home["auto"], home["auto_precision"], home["threshold"], home["support"]) == (2, 0.5, 0.8, 2)
+    assert [home[of_leaves] for of_leaves in ("precision", "recall", "f1", "set_coverage")] == [None] * 4
+    assert sum(row["auto"] for row in rows.values()) == 3  # every automatic answer is in one row
 
 
 def test_a_dot_in_a_flat_label_is_no_hierarchy() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from complaints.encoder import Contributions, Encoded
+from complaints.predictor import whole
 from complaints.records import Complaint
 from complaints.text import Cleaned, clean
 from training.faithfulness import LEAST_CHARACTERS, faithfulness
@@ -25,7 +26,7 @@ class OneCharacter:
         self.calibration: Any = SimpleNamespace(heads={"h": SimpleNamespace(temperature=1.0, slope=1.0, offset=0.0)})
 
     def encode(self, complaints: Sequence[Complaint]) -> tuple[list[Cleaned], Encoded]:
-        cleaned = [clean(one.text) for one in complaints]
+        cleaned = [clean(whole(one)) for one in complaints]
         logits = np.array([[6.0 if "火" in one.text else -6.0, 0.0] for one in cleaned], dtype=np.float32)
         return cleaned, Encoded({"h": logits}, np.ones((len(cleaned), 1)), np.zeros(len(cleaned), dtype=np.bool_))  # type: ignore[arg-type]
 
@@ -41,7 +42,7 @@ def texts() -> list[str]:
 
 
 def measured(predictor: OneCharacter, texts: Sequence[str]) -> dict[str, dict[str, float]]:
-    return faithfulness(predictor, texts)  # type: ignore[arg-type]
+    return faithfulness(predictor, [Complaint(text=text) for text in texts])  # type: ignore[arg-type]
 
 
 def test_evidence_that_is_what_decides(texts: list[str]) -> None:
@@ -56,6 +57,12 @@ def test_evidence_that_is_not_what_decides(texts: list[str]) -> None:
     (found,) = measured(OneCharacter("路"), texts).values()
     assert found["comprehensiveness"] < 0.01
     assert found["sufficiency"] > 0.97
+
+
+def test_a_title_is_read_too() -> None:
+    complaint = Complaint(title="火", text=TEXT.format(""))
+    (found,) = faithfulness(OneCharacter("火"), [complaint]).values()  # type: ignore[arg-type]
+    assert found["comprehensiveness"] > 0.97
 
 
 def test_the_same_seed_draws_the_same(texts: list[str]) -> None:

@@ -101,3 +101,24 @@ def test_states_come_in_the_order_of_the_rows_and_without_their_padding(
             ids = torch.tensor([row.ids])
             alone = model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].mean(dim=0)
             assert state == pytest.approx(alone.numpy(), abs=1e-4)
+
+
+def test_a_rare_label_is_among_the_rows_drawn(
+    fresh: tuple[Base, TriageModel],
+    three: Taxonomy,
+    rows_with: Callable[..., list[Encoded]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, rows = fresh[1], rows_with({"goods", "parcel"}) * 20
+    monkeypatch.setattr("training.probe.MOST_ROWS", 48)  # 2 of each label: there are 12 labels
+    read = []
+    monkeypatch.setattr(
+        "training.probe.pooled_states",
+        lambda *given: read.append(given[1]) or pooled_states(*given),  # type: ignore[func-returns-value]
+    )
+    probe(model, three, [*rows, *rows_with({"money"})[:2]], Fit(), 0)
+    [drawn] = read
+    topics = torch.stack([row.admissible[TOPIC] for row in drawn]).int().sum(dim=0).tolist()
+    assert len(drawn) == 48
+    assert topics[2] == 2  # both there are, of 2402
+    assert min(topics[:2]) > 10

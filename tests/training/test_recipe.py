@@ -64,6 +64,23 @@ def test_defaults(write: Write) -> None:
     assert recipe.promise.precision_target == 0.95
 
 
+def test_a_head_may_promise_something_else(write: Write, tmp_path: Path) -> None:
+    more = "promise: {precision_target: 0.97, risk: 0.05, heads: {sentiment: {precision_target: 0.9}}}\n"
+    recipe = Recipe.load(write("r.yaml", GOOD + more))
+    assert recipe.labels(tmp_path).name == "consumer"
+    found = recipe.promise.of("sentiment")
+    assert (found.precision_target, found.risk) == (0.9, 0.05)
+    assert recipe.promise.of("category").precision_target == 0.97
+
+
+def test_a_promise_for_a_head_that_is_not_there_names_those_that_are(write: Write, tmp_path: Path) -> None:
+    recipe = Recipe.load(write("r.yaml", GOOD + "promise: {heads: {mood: {precision_target: 0.9}}}\n"))
+    with pytest.raises(
+        RecipeError, match=r"promise\.heads\.mood: no head 'mood' in taxonomy consumer: it has category,"
+    ):
+        recipe.labels(tmp_path)
+
+
 def test_yaml_reads_1e_4_as_text_yet_it_is_a_number(write: Write) -> None:
     assert Recipe.load(write("r.yaml", GOOD + "fit: {learning_rate: 1e-4}\n")).fit.learning_rate == 1e-4
 
@@ -79,6 +96,8 @@ def test_yaml_reads_1e_4_as_text_yet_it_is_a_number(write: Write) -> None:
         ("split: {near_duplicate: 0}\n", 6, "split.near_duplicate"),
         ("promise:\n  precision_target: 1.0\n", 7, "promise.precision_target"),
         ("promise: {coverage: 90}\n", 6, "promise.coverage"),
+        ("promise: {heads: {category: {precision_target: 0.4}}}\n", 6, "promise.heads.category.precision_target"),
+        ("promise: {heads: {category: {}}}\n", 6, "promise.heads.category.precision_target"),
         ("extra: 1\n", 6, "extra"),
     ],
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from complaints.bundle import Bundle
 from complaints.predictor import Predictor
+from complaints.records import Complaint
 from complaints.risk import Policy
 from complaints.text import clean
-from training.robustness import CHANGES, SPEAKERS, robustness
+from training.robustness import CHANGES, SPEAKERS, least, robustness
 
 TEXT = "王先生3月5日在北京京东买的华为手机坏了，电话13800138000，客服不理！"
 
@@ -64,12 +67,39 @@ def test_brands_stay_among_their_like() -> None:
 
 
 def test_shares_are_counted_over_the_texts_that_changed(predictor: Predictor) -> None:
-    found = robustness(predictor, [TEXT, "快递没动静，客服不理"])
+    found = robustness(predictor, [Complaint(text=TEXT), Complaint(text="快递没动静，客服不理")])
     assert found["other cities"]["texts"] == 1
     assert found["half-width"]["texts"] == 2
-    assert {*CHANGES, *SPEAKERS} == set(found)
+    assert {*CHANGES, *SPEAKERS, least("province"), least("dialect")} == set(found)
     for name in ("full-width", "half-width", "traditional", "phone number"):
         wanted = {"topic": 1.0, "area": 1.0, "mood": 1.0}
         if name != "phone number":  # a number is added where there was none
             assert {head: found[name][head] for head in wanted} == wanted
     assert all(0 <= share <= 1 for shares in found.values() for head, share in shares.items() if head != "texts")
+
+
+class Partial:
+    """Answers otherwise those who say that they are from Henan, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Complaint] = []
+
+    def predict(self, complaints: Sequence[Complaint], top_k: int) -> list[Any]:
+        self.asked += complaints
+        labels = ["b" if "河南" in one.text else "a" for one in complaints]
+        return [SimpleNamespace(heads={"h": SimpleNamespace(top_k=[SimpleNamespace(label=one)])}) for one in labels]
+
+
+def test_the_worst_speaker_stands_beside_the_mean() -> None:
+    found = robustness(Partial(), [Complaint(text="快递没动静"), Complaint(text="客服不理")])  # type: ignore[arg-type]
+    assert found["province"] == {"texts": 2, "h": 0.8}
+    assert found[least("province")] == {"texts": 2, "h": 0.0}
+    assert found[least("dialect")] == {"texts": 2, "h": 1.0}
+    assert least("age") not in found  # of two speakers the mean is the one
+
+
+def test_the_complaint_is_asked_with_its_title() -> None:
+    partial = Partial()
+    robustness(partial, [Complaint(text=TEXT, title="手机", channel="app")])  # type: ignore[arg-type]
+    assert {(one.title, one.channel) for one in partial.asked} == {("手机", "app")}
+    assert len({one.text for one in partial.asked}) > len(CHANGES)

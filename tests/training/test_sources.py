@@ -12,7 +12,7 @@ import pytest
 from complaints.errors import InvalidInput, UnknownLabel, UnreadableFile
 from complaints.taxonomy import Taxonomy
 from training.recipe import Recipe
-from training.sources import KINDS, Read, check_heads, read_sources, sha1
+from training.sources import KINDS, NAMED, Read, check_heads, read_sources, sha1
 
 Write = Callable[..., Path]
 Reader = Callable[..., Read]
@@ -150,6 +150,70 @@ def test_heads_without_a_source_and_labels_without_a_row_are_warned_of(
         "head topic: no row is labelled money",
         "head mood: no source has labels of it, so that its answers are worth nothing",
     ]
+
+
+def test_labels_that_no_training_row_has_are_warned_of(
+    write: Write, read: Reader, three: Taxonomy, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "一,goods,train\n二,parcel,train\n三,money,test\n"
+    write("a.csv", "text,t,part\n" + rows)
+    found = read(file="a.csv", heads={"topic": "t"}, split="part")
+    check_heads(found, [one for one in found.examples if one.split == "train"], three)
+    assert "head topic: 1 labels have rows, but none to learn from: money" in caplog.messages
+    assert not any("no row is labelled" in said for said in caplog.messages)
+
+
+def test_in_measuring_unknown_labels_are_left_out_and_told(
+    write: Write, three: Taxonomy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange = "".join(f"x{i},部{i:02},\n" for i in range(NAMED + 2))
+    write("a.csv", f"text,t,m\n一,goods,calm\n二,火星,angry\n三,火星,\n{strange}")
+    source = {"file": "a.csv", "heads": {"topic": "t", "mood": "m"}}
+    recipe = Recipe.model_validate({"name": "r", "taxonomy": "three", "sources": [source]})
+    found = read_sources(recipe, three, [tmp_path], strict=False)
+    assert labels(found) == [{"topic": "goods", "mood": "calm"}, {"mood": "angry"}]
+    assert found.left_out == {"a.csv: no label that is known": NAMED + 3}
+    [said] = caplog.messages
+    assert said.startswith("head topic: 14 rows are not counted, for their labels are unknown: '火星' (2), '部00' (1)")
+    assert said.endswith("and 3 more")
+
+
+NUMBERED = """
+name: numbered
+title: 编号
+version: '1'
+heads:
+  topic:
+    name: 主题
+    kind: flat
+    labels: [{id: '1', name: 甲}, {id: '2.0', name: 乙}, {id: c, name: '3'}, {id: d, name: 丁}]
+former:
+  topic: {'5': d}
+"""
+
+
+def test_whole_numbers_as_pandas_writes_them_are_labels(write: Write, tmp_path: Path) -> None:
+    write("a.csv", "text,t\n一,1.0\n二,1\n三,2.0\n四,3.00\n五,4.0\n六,5.0\n")
+    source = {"file": "a.csv", "heads": {"topic": "t"}, "rename": {"topic": {"4": "d"}}}
+    recipe = Recipe.model_validate({"name": "r", "taxonomy": "numbered", "sources": [source]})
+    taxonomy = Taxonomy.parse(NUMBERED)
+    found = labels(read_sources(recipe, taxonomy, [tmp_path]))
+    assert [one["topic"] for one in found] == ["1", "1", "2.0", "c", "d", "d"]
+    write("a.csv", "text,t\n一,7.0\n")
+    with pytest.raises(UnknownLabel, match=r"'7\.0'"):
+        read_sources(recipe, taxonomy, [tmp_path])
+
+
+def test_a_name_of_two_labels_is_refused(write: Write, tmp_path: Path) -> None:
+    source = {"file": "a.csv", "heads": {"topic": "t"}}
+    recipe = Recipe.model_validate({"name": "r", "taxonomy": "numbered", "sources": [source]})
+    taxonomy = Taxonomy.parse(NUMBERED.replace("丁", "甲"))
+    write("a.csv", "text,t\n一,甲\n")
+    for strict in (True, False):
+        with pytest.raises(InvalidInput, match="'甲' is the name of '1' and 'd' in head '主题'"):
+            read_sources(recipe, taxonomy, [tmp_path], strict=strict)
+    write("a.csv", "text,t\n一,d\n二,乙\n")  # ids and other names are plain
+    assert labels(read_sources(recipe, taxonomy, [tmp_path])) == [{"topic": "d"}, {"topic": "2.0"}]
 
 
 def test_an_unknown_label_names_file_row_column_and_value(write: Write, read: Reader) -> None:
