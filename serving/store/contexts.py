@@ -87,7 +87,7 @@ def gather(connection: Connection, draft: Draft, customer: str | None, policy: P
     before = draft.ticket_id is not None and (
         connection.execute(
             select(assessments.c.prediction_id)
-            .where(assessments.c.ticket_id == draft.ticket_id, _same_caller(draft))
+            .where(assessments.c.ticket_id == draft.ticket_id, same_caller(draft))
             .limit(1)
         ).first()
         is not None
@@ -109,7 +109,7 @@ def _alike(connection: Connection, draft: Draft, customer: str | None, issue_id:
         or_(table.product == arrival.product, table.product == "") if arrival.product else true()
     )
     other = (
-        or_(table.ticket_id.is_(None), table.ticket_id != draft.ticket_id, not_(_same_caller(draft)))
+        or_(table.ticket_id.is_(None), table.ticket_id != draft.ticket_id, not_(same_caller(draft)))
         if draft.ticket_id
         else true()
     )
@@ -128,7 +128,7 @@ def _alike(connection: Connection, draft: Draft, customer: str | None, issue_id:
     return int(connection.execute(query).scalar_one())
 
 
-def _same_caller(draft: Draft) -> ColumnElement[bool]:
+def same_caller(draft: Draft) -> ColumnElement[bool]:
     """What was sent by who sent this, or may have been: of the oldest rows nobody knows."""
     if draft.caller is None:
         return true()

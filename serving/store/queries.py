@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select
 from complaints.errors import NotFound
 from complaints.policy import Policy
 from complaints.records import Context, HeadPrediction, Risk
-from serving.store.contexts import Draft, Gathered, _same_caller, customer_hash, gather, lock
+from serving.store.contexts import Draft, Gathered, customer_hash, gather, lock, same_caller
 from serving.store.database import StoreError
 from serving.store.ids import is_id, new_id
 from serving.store.keys import Key, KeyTaken, claim_key, set_answer
@@ -207,7 +207,12 @@ def _waits(connection: Connection, draft: Draft, outcome: Outcome) -> bool:
         select(predictions.c.request)
         .join(reviews, reviews.c.prediction_id == predictions.c.id)
         .join(assessments, assessments.c.prediction_id == predictions.c.id)
-        .where(assessments.c.ticket_id == draft.ticket_id, _same_caller(draft), pending())
+        .where(
+            assessments.c.ticket_id == draft.ticket_id,
+            predictions.c.model_name == outcome.stored.model_name,  # another model's cases are not reviewed now
+            same_caller(draft),
+            pending(),
+        )
     )
     if outcome.risk.level == "high":
         query = query.where(assessments.c.level == "high")
@@ -215,6 +220,6 @@ def _waits(connection: Connection, draft: Draft, outcome: Outcome) -> bool:
     return any(_said(one) == said for one in connection.execute(query).scalars())
 
 
-def _said(request: str) -> tuple[str | None, str]:
+def _said(request: str) -> tuple[str | None, str | None]:
     sent = orjson.loads(request)
-    return sent.get("title"), sent["text"]
+    return sent.get("title"), sent.get("text")

@@ -52,7 +52,7 @@ def test_labels_and_automatic_answers_are_counted(three: Taxonomy) -> None:
     served.logits["topic"] = exact.logits["topic"].copy()
     served.logits["topic"][:8] = np.roll(exact.logits["topic"][:8], 1, axis=1)  # as sure, and wrong
     served.logits["topic"][8:20] = 0  # not sure of anything
-    found = compare("int8", three, Promise(), examples, exact, served)
+    found = compare("int8", three, Promise(precision_target=0.9), examples, exact, served)
     assert found.lost["topic"] > 0.02
     assert 4 / 1200 < found.changed <= 8 / 1200  # of three heads' decisions; not all are above their threshold
     assert 16 / 1200 < found.moved <= 21 / 1200
@@ -66,8 +66,8 @@ def test_a_parent_is_no_contradiction(three: Taxonomy) -> None:
     examples = labelled(three, exact, "area")
     served = encoded(three, 300)
     served.logits["area"] = exact.logits["area"].copy()
-    shop = exact.logits["area"].argmax(axis=1) < 2
-    served.logits["area"][shop, :2] = 8  # either leaf of the shop
+    shop = np.flatnonzero(exact.logits["area"].argmax(axis=1) < 2)
+    served.logits["area"][shop[:20], :2] = 8  # either leaf of the shop
     found = compare("int8", three, Promise(), examples, exact, served)
     assert found.changed == 0
     assert found.moved > 0
