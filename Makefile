@@ -28,7 +28,7 @@ evaluate: $(VENV)/.dev           ## measure the champion on RECIPE's test part
 	$(BIN)/jianwei evaluate $(RECIPE)
 
 story: $(VENV)/.dev              ## the review loop, the queue's order against chance: var/story
-	$(BIN)/python experiments/story.py --seeds 4
+	$(BIN)/python experiments/story.py --seeds 2 --among 2
 
 bench: $(VENV)/.dev              ## speed on this machine, ten minutes; TEXTS=file takes texts of your own
 	$(BIN)/python -m benchmarks $(if $(TEXTS),--texts $(TEXTS))

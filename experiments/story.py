@@ -13,8 +13,9 @@ Three complaints arrive for each that is reviewed, and with the last of the 3,00
 spent 1,000 labels, and who looks on sees a queue that is never worked off, as everywhere. (Told until nothing waits,
 both orders have read the same texts, and can differ only on the way.) So the aim, random order's final quality with at
 most half of the labels, is asked of the first week of two: what is reviewed before any model knows the new topics.
-It is not reached where all that arrives is of unseen topics, and nearly where those come among others, as they do in
-life: `--among 2` lets two complaints of known topics arrive beside each (experiments/LOG.md).
+Where all that arrives is of unseen topics it is not reached. Where those come among others, as they do in life
+(`--among 2` lets two complaints of known topics arrive beside each), half of the labels do about as much
+(experiments/LOG.md).
 
 Everything between text and label is the product's: what a correction is and which become training rows, probe, n-grams
 and what they count, calibration, decisions, risk, the queue's order, comparison and gate. Only the encoder is not bent:
