@@ -53,4 +53,6 @@ def _wait(process: subprocess.Popen[bytes], address: str) -> None:
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
+    if process.poll() is not None:
+        raise SystemExit(f"the service ended at once (exit status {process.returncode}); jianwei serve says why")
     raise SystemExit(f"the service was not ready within {PATIENCE:g} s")
