@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,6 +13,8 @@ Reason = Literal["below_threshold", "heads_conflict", "too_long", "out_of_scope"
 Level = Literal["low", "medium", "high"]
 Short = Annotated[str, StringConstraints(max_length=200)]
 LONGEST_TITLE = 1000
+# What is no date, in quotes or not: it would be read as seconds since 1970.
+BARE_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 class _Record(BaseModel):

@@ -82,8 +82,7 @@ def evaluate(
         source = source_of(data, head, text, title)
         chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
     read = read_sources(chosen, opened.taxonomy, folders, strict=False)
-    for reason, rows in read.left_out.items():
-        logging.getLogger("jianwei").warning("left out %d rows: %s", rows, reason)
+    read.tell()
     examples = read.examples if recipe is None else split(read.examples, chosen.split).test
     if not examples:
         raise InvalidInput(f"{recipe} has no test part: see its `split`, or measure on a file with --data and --head")

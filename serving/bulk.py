@@ -28,7 +28,7 @@ from rich.text import Text
 from complaints.errors import InvalidInput
 from complaints.files import BadRow, DataFile, Row
 from complaints.predictor import Predictor
-from complaints.records import Complaint
+from complaints.records import BARE_NUMBER, Complaint
 from serving.bulk_journal import Journal
 from serving.bulk_output import BOM, Format, csv_lines, versions_of
 from serving.bulk_workers import Answers, Here, Processes
@@ -49,7 +49,6 @@ YEARS = (1970, 2200)
 # Days as tables write them: 20260302, or 2026/3/2 and 2026-3-2 with or without 9:30 or 9:30:00.
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _LOOSE = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?: +(\d{1,2})(:\d\d(?::\d\d)?))?", re.ASCII)
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 # Answers to one chunk, when they are there, and the place in them.
 _Awaited = tuple[Callable[[], Answers], int]
@@ -276,7 +275,7 @@ def _complaint(row: Row | BadRow, named: Mapping[str, str]) -> Complaint | str:
 def _checked(values: dict[str, str], named: Mapping[str, str]) -> Complaint | str:
     if "created_at" in values:
         values["created_at"] = _iso(values["created_at"])
-        if _NUMBER.fullmatch(values["created_at"]):  # it would be read as seconds since 1970
+        if BARE_NUMBER.fullmatch(values["created_at"]):
             return f"{named['created_at']}: a bare number is no date; write 2026-03-02 09:30 or 20260302"
     try:
         complaint = Complaint.model_validate(values)

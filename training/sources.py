@@ -53,6 +53,11 @@ class Read:
     columns: dict[str, list[str]] = field(default_factory=dict)
     unknown: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
+    def tell(self) -> None:
+        """Warn of what was left out."""
+        for reason, rows in self.left_out.items():
+            log.warning("left out %d rows: %s", rows, reason)
+
 
 def leaves(examples: Sequence[Example], name: str, head: Head) -> tuple[list[int], npt.NDArray[np.int64]]:
     """Places of the examples that are labelled by a leaf of a head, and that leaf's number."""

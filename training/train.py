@@ -156,8 +156,7 @@ def _rows(
 ) -> tuple[Mixed, dict[str, str]]:
     """The recipe's rows, with the corrections of `retraining`, in parts; and the digests of their files."""
     read = read_sources(recipe, taxonomy, folders)
-    for reason, rows in read.left_out.items():
-        log.warning("left out %d rows: %s", rows, reason)
+    read.tell()
     mixed = Mixed(split(read.examples, recipe.split))
     if retraining is not None:
         mixed = _mixed(recipe, taxonomy, mixed.parts, retraining)

@@ -5,14 +5,13 @@ In-schemas are narrower than the records they become: what a database or a date 
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, Strict
 
 from complaints.bundle import Manifest
-from complaints.records import LONGEST_TITLE, Complaint, Customer, Evidence, HeadPrediction, Risk, Similar
+from complaints.records import BARE_NUMBER, LONGEST_TITLE, Complaint, Customer, Evidence, HeadPrediction, Risk, Similar
 from complaints.taxonomy import Responsibility
 from serving.problems import Problem
 
@@ -20,7 +19,6 @@ LONGEST_TEXT = 100_000
 LARGEST_BATCH = 256
 # Deadlines are counted from the date, and some hours before the year 1 or after 9999 there is no date.
 YEARS = (1970, 2200)
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 EXAMPLE_IN: dict[str, Any] = {
     "ticket_id": "T1",
@@ -106,8 +104,7 @@ EXAMPLE_OUT: dict[str, Any] = {
 
 
 def _written(value: object) -> object:
-    # A number, in quotes too, would be read as seconds since 1970.
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+    if not isinstance(value, str) or BARE_NUMBER.fullmatch(value):
         raise ValueError("write it in ISO 8601, as text: 2026-03-01T09:30:00+08:00")
     return value
 

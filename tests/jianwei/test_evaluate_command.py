@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from complaints.errors import InvalidInput
-from jianwei.cli import main
 from serving.settings import Settings
 
 Command = Callable[..., tuple[int, str, str]]
@@ -22,20 +20,10 @@ ROWS = [
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """`jianwei evaluate …` in a home without a registry, without the audit: exit status, standard output and error."""
-    monkeypatch.setenv("JIANWEI_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for good
+def evaluate(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`jianwei evaluate …`, without the audit."""
     monkeypatch.setattr("training.audit.audit", lambda predictor, examples: {})
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["jianwei", "evaluate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    return run
+    return lambda *arguments: command("evaluate", *arguments)
 
 
 @pytest.fixture
@@ -57,14 +45,14 @@ def recipe(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_rows_left_out_and_labels_unknown_to_the_model_are_told(
-    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    evaluate: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "in.csv"
     rows = "".join(f"{text},{label}\n" for text, label in ROWS)
     path.write_text(
         f"text,d\n{rows}又一个,第十八部\n再一个,第十八部\n,quality\n没有标签,\n一,二,三\n", encoding="utf-8"
     )
-    code, out, err = command("--data", path, "--head", "department=d", "--json")
+    code, out, err = evaluate("--data", path, "--head", "department=d", "--json")
     assert code == 0, err
     assert json.loads(out)["heads"]["department"]["rows"] == len(ROWS)
     assert set(caplog.messages) >= {
@@ -76,17 +64,17 @@ def test_rows_left_out_and_labels_unknown_to_the_model_are_told(
 
 
 def test_a_recipe_is_measured_with_the_model_of_its_name(
-    command: Command, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    evaluate: Command, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = command(recipe("mine", 0.25))
+    code, _, err = evaluate(recipe("mine", 0.25))
     assert (code, "there is no registry" in err) == (2, True)  # and no other model was opened
     monkeypatch.setenv("JIANWEI_MODEL", "served")
-    code, _, err = command(recipe("consumer", 0.25))  # for which there is the packaged one
+    code, _, err = evaluate(recipe("consumer", 0.25))  # for which there is the packaged one
     assert (code, "model: consumer packaged" in err) == (0, True), err
 
 
 def test_what_is_said_goes_before_the_name_of_the_recipe(
-    command: Command, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    evaluate: Command, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -97,11 +85,11 @@ def test_what_is_said_goes_before_the_name_of_the_recipe(
     monkeypatch.setattr("jianwei.work_commands._open", opened)
     path = recipe("mine", 0.25)
     for options in ((), ("--model", "other"), ("--bundle", "folder")):
-        command(path, *options)
+        evaluate(path, *options)
     assert asked == [("mine", None), ("other", None), (None, Path("folder"))]
 
 
-def test_a_recipe_without_a_test_part_says_so(command: Command, recipe: Callable[..., Path]) -> None:
-    code, _, err = command(recipe("consumer", 0))
+def test_a_recipe_without_a_test_part_says_so(evaluate: Command, recipe: Callable[..., Path]) -> None:
+    code, _, err = evaluate(recipe("consumer", 0))
     assert code == 2
     assert "consumer.yaml has no test part" in err

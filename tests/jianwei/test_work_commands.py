@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,29 +14,11 @@ import pytest
 from complaints.bundle import Bundle
 from complaints.policy import Policy
 from complaints.taxonomy import Taxonomy
-from jianwei.cli import main
 from jianwei.default_model import packaged_bundle
 from serving.settings import load_settings
 from training.registry import Registry
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """`jianwei …` in a home of its own: exit status, standard output, standard error."""
-    monkeypatch.setenv("JIANWEI_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("JIANWEI_WORKERS", "1")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for good
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["jianwei", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

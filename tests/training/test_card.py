@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from complaints.bundle import FORMAT, Length, Manifest
+from complaints.bundle import Bundle
 from complaints.taxonomy import Taxonomy
 from training.card import card
 
 
-def written(three: Taxonomy, classes: list[dict[str, Any]]) -> list[str]:
+def written(bundle: Bundle, three: Taxonomy, classes: list[dict[str, Any]]) -> list[str]:
     """Lines of the card of a head with parents, of 50 rows in all and in one part."""
-    manifest = Manifest(
-        format=FORMAT,
-        name="m",
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        run_id=None,
-        base_model="b",
-        code_version="1",
-        text_version="1",
-        taxonomy_version="1",
-        heads={"area": 5},
-        length=Length(max_tokens=512, tail=128),
-        metrics={},
-    )
     names = ("accuracy", "macro_f1", "ece", "ece_of_luck", "auto_coverage", "auto_precision")
     numbers: dict[str, Any] = dict.fromkeys((*names, "parent_accuracy", "parent_macro_f1"), 0.5) | {"rows": 50}
     found = {"heads": {"area": numbers | {"classes": classes}}, "slices": {"source: a": {"area": numbers}}}
-    return card(manifest, three, {"train": 1, "calibration": 1, "test": 50}, {"a": 52}, found, {}).splitlines()
+    return card(bundle.manifest, three, {"train": 1, "calibration": 1, "test": 50}, {"a": 52}, found, {}).splitlines()
 
 
-def test_parents_say_what_of_auto_they_answer(three: Taxonomy) -> None:
+def test_parents_say_what_of_auto_they_answer(bundle: Bundle, three: Taxonomy) -> None:
     classes = [
         {"label": "home.door", "auto": 30, "auto_precision": 0.1},
         {"label": "home", "auto": 8, "auto_precision": 0.75},
         {"label": "shop", "auto": 2, "auto_precision": 1.0},
     ]
-    everywhere, part = (line for line in written(three, classes) if line.startswith("| area, parents"))
+    everywhere, part = (line for line in written(bundle, three, classes) if line.startswith("| area, parents"))
     assert everywhere == "| area, parents | 50 | 0.500 | 0.500 | | | 0.200 | 0.800 | |"
     assert part == "| area, parents | 50 | 0.500 | 0.500 | | | | | |"
 
 
-def test_parents_that_were_not_answered_say_nothing(three: Taxonomy) -> None:
-    lines = written(three, [{"label": "home", "auto": 0, "auto_precision": None}])
+def test_parents_that_were_not_answered_say_nothing(bundle: Bundle, three: Taxonomy) -> None:
+    lines = written(bundle, three, [{"label": "home", "auto": 0, "auto_precision": None}])
     assert lines.count("| area, parents | 50 | 0.500 | 0.500 | | | | | |") == 2
