@@ -139,7 +139,7 @@ def alone(bundles: Mapping[str, Bundle], texts: Iterable[str]) -> dict[str, dict
 def swap(load: Load, deeds: Sequence[Deed], requests: int) -> list[tuple[float, float]]:
     """Promote or roll back at even distances while the load goes on; from when until when each swap took.
 
-    A swap ends with the first answer of the version that it brings.
+    A swap ends with the first answer of the version that it brings; without one before the load is over it failed.
     """
     took = []
     for number, (deed, version) in enumerate(deeds, 1):
@@ -150,6 +150,8 @@ def swap(load: Load, deeds: Sequence[Deed], requests: int) -> list[tuple[float, 
         while load.answers[version] == before and not load.over:
             time.sleep(0.01)
         took.append((began, time.monotonic()))
+        if load.answers[version] == before:
+            load.failures.append(f"version {version} was not noticed before the last answer")
     return took
 
 

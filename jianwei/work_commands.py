@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from complaints.errors import InvalidInput
+from complaints.errors import InvalidInput, RegistryError
 
 if TYPE_CHECKING:
     from complaints.bundle import Bundle
@@ -28,6 +28,8 @@ Datasets = Annotated[
 ]
 DATASETS = Path("../shared/datasets")
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(
     recipe: Annotated[Path | None, typer.Argument(help="Measure on this recipe's test part …")] = None,
@@ -40,7 +42,11 @@ def evaluate(
     datasets: Datasets = DATASETS,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output")] = False,
     page: Annotated[
-        Path | None, typer.Option("--report", help="Write a page (HTML, nothing else needed) with pictures and tables")
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Write a page (HTML, nothing else needed) with pictures and tables; MLflow gets it too",
+        ),
     ] = None,
 ) -> None:
     """Measure a model on labelled rows, through the very path that serves.
@@ -68,6 +74,8 @@ def evaluate(
 
     if (recipe is None) == (data is None):
         raise InvalidInput("say either a recipe or --data FILE; see jianwei evaluate --help")
+    if page is not None and not page.parent.is_dir():  # said before minutes of work
+        raise InvalidInput(f"--report {page}: there is no folder {page.parent}; make it first")
     settings = load_settings()
     chosen = Recipe.load(recipe) if recipe is not None else None
     if chosen is not None and model is None and bundle is None:
@@ -91,7 +99,9 @@ def evaluate(
     if page is not None:
         from training.page import write_page
 
-        page.write_text(write_page(predictor, results, examples, found), encoding="utf-8")
+        html = write_page(predictor, results, examples, found)
+        page.write_text(html, encoding="utf-8")
+        _log_page(settings, opened, recipe or Path(str(data)), html, found)
     if as_json:
         sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -166,6 +176,24 @@ def predict(
         + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
         + (f"; {done.resumed} of all were done before" if done.resumed else "")
     )
+
+
+def _log_page(settings: Settings, bundle: Bundle, rows: Path, html: str, found: dict[str, Any]) -> None:
+    """Log a page that is written to MLflow; where that fails there is a warning, and still the page."""
+    from jianwei.default_model import SHOWN
+    from serving.champion import ask_briefly
+
+    ask_briefly()
+    from training.registry import Registry
+
+    try:
+        registry = Registry(settings.tracking_uri, settings.artifacts)
+        run_id = registry.log_evaluation(bundle, rows.name, html, found)
+    except (RegistryError, OSError) as error:
+        said = str(error).partition("\n")[0][:SHOWN]
+        log.warning("the page is written, but not logged to MLflow: see to MLFLOW_TRACKING_URI (%s)", said)
+    else:
+        typer.echo(f"logged to MLflow run {run_id}", err=True)
 
 
 def _open(settings: Settings, model: str | None, bundle: Path | None) -> tuple[Bundle, str]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from complaints.errors import InvalidInput, JianweiError
 from serving.scopes import Forbidden
-from serving.store.people import People, Session
+from serving.store.people import Device, People, Session, User
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -98,6 +98,22 @@ def set_password(store: People, name: str, password: str) -> None:
     store.change_user(_name(name), password=hash_password(password))
 
 
+def change_password(
+    store: People, token: str, present: str, password: str, now: datetime, device: str | None = None
+) -> None:
+    """Give the person of a session another password, if they know the present one; their other sessions end.
+
+    A wrong one counts as in `sign_in`, and while guessing is locked none is right. Raises SignInRefused without a
+    session, Forbidden for a wrong password, InvalidInput for a new one that cannot be used.
+    """
+    _, user = _session(store, token, now)
+    known = store.device(_digest(device), user.name) if device else None
+    if not _fits(store, user, known, present, now, "password_refused"):
+        raise Forbidden("当前密码不对，或因多次输错暂时锁定，请稍后再试")
+    hashed = hash_password(password)
+    store.change_password(_digest(token), user.password, hashed, known.token if known is not None else None, now)
+
+
 def sign_in(store: People, name: str, password: str, now: datetime, device: str | None = None) -> Entered:
     """Who it is, and their tokens; raises SignInRefused, with the same words whatever was wrong.
 
@@ -107,16 +123,9 @@ def sign_in(store: People, name: str, password: str, now: datetime, device: str 
     """
     user = store.user(name) if _plain(name) else None  # PostgreSQL cannot even be asked for U+0000
     known = store.device(_digest(device), user.name) if user is not None and device else None
-    fits = verify(user.password if user is not None else _nobody(), password[:LONGEST_PASSWORD])
-    until = known.locked_until if known is not None else user.locked_until if user is not None else None
-    locked = until is not None and until > now
-    if user is None or not fits or locked or user.disabled_at is not None:
-        if user is not None and not fits and not locked:
-            token = known.token if known is not None else None
-            store.count_failure(user.name, lambda failures: _locked_until(failures, now), token)
-        if user is not None:
-            detail: dict[str, object] = {"locked": locked, "known": known is not None}
-            store.log(user.name, "sign_in_refused", user.name, detail, now)
+    if user is None:
+        verify(_nobody(), password[:LONGEST_PASSWORD])
+    if user is None or not _fits(store, user, known, password, now, "sign_in_refused"):
         raise SignInRefused("用户名或密码不对，或因多次输错暂时锁定，请稍后再试")
     if _hasher().check_needs_rehash(user.password):
         store.hash_again(user.name, user.password, _hashed(password))
@@ -130,10 +139,7 @@ def sign_in(store: People, name: str, password: str, now: datetime, device: str 
 
 def signed_in(store: People, token: str | None, now: datetime) -> Person:
     """Who a cookie's token belongs to; raises SignInRefused."""
-    found = store.session(_digest(token), now) if token else None
-    if found is None:
-        raise SignInRefused("请重新登录")
-    session, user = found
+    session, user = _session(store, token, now)
     return Person(user.name, cast("Role", user.role), session.csrf, session.expires_at)
 
 
@@ -176,6 +182,27 @@ def verify(hashed: str, password: str) -> bool:
         return _checks.submit(_hasher().verify, hashed, password).result()
     except (Argon2Error, InvalidHashError):
         return False
+
+
+def _session(store: People, token: str | None, now: datetime) -> tuple[Session, User]:
+    found = store.session(_digest(token), now) if token else None
+    if found is None:
+        raise SignInRefused("请重新登录")
+    return found
+
+
+def _fits(store: People, user: User, known: Device | None, password: str, now: datetime, refused: str) -> bool:
+    """Whether a password is the one, and may be tried now; else it is counted, and logged under `refused`."""
+    fits = verify(user.password, password[:LONGEST_PASSWORD])
+    until = known.locked_until if known is not None else user.locked_until
+    locked = until is not None and until > now
+    if fits and not locked and user.disabled_at is None:
+        return True
+    if not fits and not locked:
+        token = known.token if known is not None else None
+        store.count_failure(user.name, lambda failures: _locked_until(failures, now), token)
+    store.log(user.name, refused, user.name, {"locked": locked, "known": known is not None}, now)
+    return False
 
 
 def _locked_until(failures: int, now: datetime) -> datetime | None:

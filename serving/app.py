@@ -79,8 +79,8 @@ def create_app(
         source = predictor_source if predictor_source is not None else Champion(settings, policy, first)
         source.start()
         policies.start()
-        busy = workers
-        beside = Shadow(source, store, settings.shadow_share, lambda: busy.depth > 0)
+        cores = workers
+        beside = Shadow(source, store, settings.shadow_share, lambda: cores.load >= cores.threads)
         app.state.service = Service(
             settings,
             source,

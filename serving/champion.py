@@ -325,11 +325,16 @@ def _client(tracking_uri: str) -> Any:
     path = tracking_uri.removeprefix("sqlite:///")
     if path != tracking_uri and not Path(path).exists():
         raise RegistryError(f"there is no registry at {tracking_uri}: train a model, or set MLFLOW_TRACKING_URI")
-    for variable, value in _MLFLOW.items():  # read by mlflow when it is imported
-        os.environ.setdefault(variable, value)
+    ask_briefly()
     import mlflow
 
     return mlflow.MlflowClient(tracking_uri, tracking_uri)
+
+
+def ask_briefly() -> None:
+    """Have mlflow, before it is imported, give a dead server up within seconds, where the environment says nothing."""
+    for variable, value in _MLFLOW.items():
+        os.environ.setdefault(variable, value)
 
 
 def _asked(question: Callable[[], Answer]) -> Answer:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from complaints.agreement import Agreement, Bin, agreement, reliability
-from complaints.drift import STRONG, Distance, lengths, psi, vocabulary
+from complaints.drift import Distance, lengths, psi, vocabulary
 from complaints.text import clean
 from serving.replay import wilson
 from serving.store.queries import Store
-from serving.store.review_quality import Judged, Traffic
+from serving.store.review_quality import Audited, Judged, Model, Traffic
 from serving.store.search import words_of
 
 WEEK = timedelta(days=7)
 # Weeks that this one is compared with.
 REFERENCE = 4
-# Below this many texts on either side nothing is said about drift.
+# Below this many texts, or answers of one model, on either side nothing is said about their drift.
 FEWEST = 50
 
 
@@ -38,19 +38,45 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """Reviewed answers of one predicted label: how many were accepted, how many corrected; at least one."""
+
+    label: str
+    accepted: int
+    corrected: int
+
+    @property
+    def share(self) -> float:
+        """Accepted, of all: 0 (bad) to 1."""
+        return self.accepted / (self.accepted + self.corrected)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the share (Wilson 1927)."""
+        return wilson(self.accepted, self.accepted + self.corrected)
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """What `auto` of a head was worth among audited cases: right of tried, with a 95 % interval, and the promise."""
+    """What `auto` of a head was worth among audited cases: `right` of `tried` reviewed answers, and the promise.
+
+    `share` (0 bad, 1) and its 95 % `interval` are of all that were drawn, waiting ones included, but for the share
+    `uncovered` (0 to 1) of them whose predicted label nobody has reviewed yet.
+    """
 
     head: str
     right: int
     tried: int
+    share: float
     interval: tuple[float, float]
+    uncovered: float
     promised: float | None
 
     @property
     def broken(self) -> bool:
-        """Whether the promise is refuted: the whole interval lies below it."""
-        return self.promised is not None and self.interval[1] < self.promised
+        """Whether the promise is refuted: were all that is uncovered right, the whole interval would lie below it."""
+        highest = self.interval[1] * (1 - self.uncovered) + self.uncovered
+        return self.promised is not None and highest < self.promised
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +91,22 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """This week against the weeks before: labels by head, lengths, words; and Chinese sentences for people."""
+    """This week against the weeks before: labels by head, lengths, words.
+
+    `labels` are answers of one `model`, for another would answer the same texts otherwise: of the one that serves, or
+    where it gave fewer than FEWEST in either period (`answers`: this week, before), of one that did not; or of none.
+    """
 
     labels: Mapping[str, Distance]
+    model: Model | None
+    answers: tuple[int, int]
     lengths: Distance
     words: Distance
-    told: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """Everything the page shows of a period; `audited`: drawn and, of these, reviewed.
+    """Everything the page shows of a period.
 
     `kept`, `calibrated` and `audited` are of one model, the one that serves; all else is of whatever answered.
     """
@@ -84,13 +115,11 @@ class QualityReport:
     kept: list[Kept]
     calibrated: list[Calibrated]
     agreement: Mapping[str, Agreement]
-    audited: tuple[int, int]
+    audited: Audited
     drift: Drift
 
 
-def quality(
-    store: Store, since: datetime, now: datetime, promised: Mapping[str, float], model: tuple[str, str]
-) -> QualityReport:
+def quality(store: Store, since: datetime, now: datetime, promised: Mapping[str, float], model: Model) -> QualityReport:
     """The report of what was said from `since` until `now`.
 
     `promised`: head -> precision that `auto` promises; it is the promise of the `model` (name, version) that serves
@@ -99,13 +128,14 @@ def quality(
     judged = store.judged(since, now)
     own = [one for one in judged if (one.model_name, one.model_version) == model]
     second = store.judged(since, now, second=True)
-    drift = drifted(store.traffic(now - WEEK, now), store.traffic(now - (1 + REFERENCE) * WEEK, now - WEEK))
+    audited = store.audited(since, now, model)
+    drift = drifted(store.traffic(now - WEEK, now), store.traffic(now - (1 + REFERENCE) * WEEK, now - WEEK), model)
     return QualityReport(
         tallies=tally(judged),
-        kept=kept(own, promised),
+        kept=kept([one for one in own if one.created_at >= since], audited.auto, promised),
         calibrated=calibrated(own),
         agreement=agreed(judged, second),
-        audited=store.audited(since, now, model),
+        audited=audited,
         drift=drift,
     )
 
@@ -126,16 +156,52 @@ def tally(judged: Iterable[Judged]) -> list[Tally]:
     return [Tally(*key, *value) for key, value in sorted(counts.items())]
 
 
-def kept(judged: Iterable[Judged], promised: Mapping[str, float]) -> list[Kept]:
-    """Precision of `auto` by head, from audited cases alone; 95 % intervals by Wilson (1927)."""
-    tried: Counter[str] = Counter()
-    good: Counter[str] = Counter()
+def answered(tallies: Iterable[Tally], head: str) -> list[Answered]:
+    """A head's answers by predicted label, the worst first: by their interval's upper end, so that few say little."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for one in tallies:
+        if one.head == head:
+            counts[one.label][0] += one.accepted
+            counts[one.label][1] += one.corrected
+    found = [Answered(label, *both) for label, both in counts.items()]
+    return sorted(found, key=lambda one: (one.interval[1], one.label))
+
+
+def kept(judged: Iterable[Judged], drawn: Mapping[str, Mapping[str, int]], promised: Mapping[str, float]) -> list[Kept]:
+    """Precision of `auto` by head, from audited cases alone.
+
+    `drawn`: head -> label -> auto answers that were drawn for the audit, of which `judged` ones are a part.
+    """
+    tried: dict[str, Counter[str]] = defaultdict(Counter)
+    good: dict[str, Counter[str]] = defaultdict(Counter)
     for one in judged:
         if one.audit and one.decision == "auto":
-            tried[one.head] += 1
-            good[one.head] += right(one)
-    heads = sorted({*tried, *promised})
-    return [Kept(one, good[one], tried[one], wilson(good[one], tried[one]), promised.get(one)) for one in heads]
+            tried[one.head][one.predicted] += 1
+            good[one.head][one.predicted] += right(one)
+    heads = sorted({*drawn, *promised})
+    return [_kept(one, tried[one], good[one], drawn.get(one, {}), promised.get(one)) for one in heads]
+
+
+def _kept(head: str, tried: Counter[str], good: Counter[str], drawn: Mapping[str, int], promised: float | None) -> Kept:
+    """Post-stratified by predicted label: who narrows the queue reviews more of some labels than of others.
+
+    A label counts by its share of what was drawn. The interval is Wilson's of an effective number of answers (Franco,
+    Little, Louis and Slud, Journal of Survey Statistics and Methodology, 2019): as many as would give the variance of
+    the strata, but no more than the weights leave (Kish, Survey Sampling, 1965), for few answers that are all right
+    show no variance. With all reviewed it is the plain share of all.
+    """
+    covered = sum(drawn[label] for label in tried)
+    if not covered:
+        return Kept(head, 0, 0, 0.0, wilson(0, 0), float(bool(drawn)), promised)
+    weight = {label: drawn[label] / covered for label in tried}
+    shares = {label: good[label] / tried[label] for label in tried}
+    share = sum(weight[label] * shares[label] for label in tried)
+    size = 1 / sum(weight[label] ** 2 / tried[label] for label in tried)
+    variance = sum(weight[label] ** 2 * shares[label] * (1 - shares[label]) / tried[label] for label in tried)
+    if variance:
+        size = min(size, share * (1 - share) / variance)
+    uncovered = 1 - covered / sum(drawn.values())
+    return Kept(head, good.total(), tried.total(), share, wilson(share * size, size), uncovered, promised)
 
 
 def calibrated(judged: Sequence[Judged]) -> list[Calibrated]:
@@ -160,41 +226,24 @@ def agreed(first: Iterable[Judged], second: Iterable[Judged]) -> dict[str, Agree
     return {head: agreement(found) for head, found in sorted(pairs.items())}
 
 
-def drifted(recent: Traffic, before: Traffic) -> Drift:
-    """How far a period's complaints are from those before it."""
-    labels = {
-        head: psi(recent.labels.get(head, {}), before.labels.get(head, {}))
-        for head in sorted({*recent.labels, *before.labels})
-    }
-    now, then = ([clean(text).text for text in one.texts] for one in (recent, before))
-    found_lengths = lengths([len(text) for text in now], [len(text) for text in then])
-    found_words = vocabulary([_words(text) for text in now], [_words(text) for text in then])
-    if min(len(now), len(then)) < FEWEST:
-        told = [f"样本不足（本周 {len(now)} 条，此前 {len(then)} 条），暂不判断漂移。"]
-    else:
-        told = _told(labels, found_lengths, found_words)
-    return Drift(labels, found_lengths, found_words, told)
+def drifted(recent: Traffic, before: Traffic, serving: Model) -> Drift:
+    """How far a period's complaints are from those before it; `serving` is the model that answers now."""
+    answers = {one: (recent.predictions.get(one, 0), before.predictions.get(one, 0)) for one in recent.predictions}
+    enough = [one for one, both in answers.items() if min(both) >= FEWEST]
+    model = max(enough, key=lambda one: (one == serving, answers[one]), default=None)
+    labels: dict[str, Distance] = {}
+    if model is not None:
+        now, then = recent.labels[model], before.labels[model]
+        labels = {head: psi(now.get(head, {}), then.get(head, {})) for head in sorted({*now, *then})}
+    texts, earlier = ([clean(text).text for text in one.texts] for one in (recent, before))
+    return Drift(
+        labels=labels,
+        model=model,
+        answers=(recent.predictions.get(serving, 0), before.predictions.get(serving, 0)),
+        lengths=lengths([len(text) for text in texts], [len(text) for text in earlier]),
+        words=vocabulary([_words(text) for text in texts], [_words(text) for text in earlier]),
+    )
 
 
 def _words(text: str) -> list[str]:
     return [word for word in words_of(text) if len(word) > 1]
-
-
-def _told(labels: Mapping[str, Distance], long: Distance, words: Distance) -> list[str]:
-    told = []
-    for head, distance in labels.items():
-        if distance.real:
-            moves = "、".join(f"{label}（{change:+.1%}）" for label, change in distance.moved[:3])
-            told.append(f"{head} 的分布{_how(distance)}（PSI {distance.value:.2f}）：{moves}。")
-    if long.real:
-        bins = "、".join(f"{name} 字（{change:+.1%}）" for name, change in long.moved[:2])
-        told.append(f"文本长度{_how(long)}（PSI {long.value:.2f}）：{bins}。")
-    # Words have no rule of thumb: half as much again as chance does is worth a look.
-    if words.value > 1.5 * words.chance:
-        told.append(f"用词与此前不同（JS {words.value:.3f}，偶然约 {words.chance:.3f}），增多的有：")
-        told[-1] += "、".join(word for word, _ in words.moved) + "。"
-    return told or ["标签、长度与用词都与此前四周相近。"]
-
-
-def _how(distance: Distance) -> str:
-    return "变化明显" if distance.value >= STRONG else "略有变化"

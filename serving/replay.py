@@ -163,7 +163,7 @@ class _Arm:
         }
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: float, trials: float) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927); all of 0 to 1 where nothing was tried."""
     if trials == 0:
         return 0.0, 1.0

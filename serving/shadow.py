@@ -1,7 +1,7 @@
 """The challenger answers a share of the live traffic after the champion has, and nobody waits for it.
 
-One thread of the lowest priority, a short queue that drops what it cannot take, and no work while callers wait: a slow
-challenger is measured on less traffic, and that is all.
+One thread of the lowest priority, a short queue that drops what it cannot take, and no work but on a core that is idle:
+a slow challenger, or one beside a busy champion, is measured on less traffic, and that is all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from serving.store.review_queue import drawn
 
 # Complaints that may wait; they hold their texts in memory.
 WAITING = 64
-# Seconds between looks at whether callers wait.
+# Seconds between looks at whether a core is idle.
 _PAUSE = 0.01
 _NICEST = 19
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Shadow:
-    """Answers in shadow; `busy` says whether a caller waits for the model now."""
+    """Answers in shadow; `busy` says whether callers have every core now."""
 
     def __init__(self, source: Source, store: Store, share: float, busy: Callable[[], bool]) -> None:
         self._source, self._store, self._share, self._busy = source, store, share, busy

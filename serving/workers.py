@@ -12,11 +12,14 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from complaints.errors import Overloaded
+from serving.memory import give_back
 
 Result = TypeVar("Result")
 
 # Jobs of batches in the queue or running at a time, a thread: enough to keep it busy, few enough to let others between.
 IN_FLIGHT = 2
+# Seconds without work after which a thread gives back the memory that its texts needed.
+IDLE = 1.0
 
 
 class Workers:
@@ -25,6 +28,7 @@ class Workers:
     def __init__(self, threads: int, queue: int) -> None:
         self._size = queue
         self._waiting: dict[Future[Any], Callable[[], Any]] = {}  # a dict keeps order and forgets in O(1)
+        self._running = 0
         self._changed = threading.Condition()
         self._open = True
         self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
@@ -35,6 +39,12 @@ class Workers:
     def depth(self) -> int:
         """Jobs that wait."""
         return len(self._waiting)
+
+    @property
+    def load(self) -> int:
+        """Jobs that run or wait; a thread is idle where there are fewer of them than `threads`."""
+        with self._changed:
+            return self._running + len(self._waiting)
 
     @property
     def threads(self) -> int:
@@ -84,19 +94,28 @@ class Workers:
             self._waiting.pop(future, None)
 
     def _work(self) -> None:
+        patience = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or not self._open)
-                if not self._waiting:
+                called = self._changed.wait_for(lambda: bool(self._waiting) or not self._open, patience)
+                if called and not self._waiting:
                     return
-                future = next(iter(self._waiting))
-                job = self._waiting.pop(future)
-            if not future.set_running_or_notify_cancel():
+                if called:
+                    future = next(iter(self._waiting))
+                    job = self._waiting.pop(future)
+                    self._running += 1
+            if not called:
+                give_back()
+                patience = None
                 continue
-            try:
-                result = job()
-            except BaseException as error:  # it is the caller's, who waits for the future
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            patience = IDLE
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = job()
+                except BaseException as error:  # it is the caller's, who waits for the future
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+            with self._changed:
+                self._running -= 1
             del future, job  # a thread that waits must not keep the last model alive

@@ -1,4 +1,4 @@
-"""What an evaluation asks beyond right and wrong: are answers steady, is foreign text noticed, is evidence faithful."""
+"""What an evaluation asks beyond right and wrong: are answers steady, or moved as they must, is evidence faithful …"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from complaints.predictor import Predictor
 from complaints.records import Complaint
+from training.directions import directions
 from training.faithfulness import faithfulness
 from training.robustness import robustness
 from training.scope import foreign_texts, scope_report
@@ -20,7 +21,7 @@ MOST_OWN = 1_000
 
 
 def audit(predictor: Predictor, examples: Sequence[Example], seed: int = 1) -> dict[str, Any]:
-    """`evidence`: head -> faithfulness; `robustness`: change -> share of same labels a head; `scope`: scope_report.
+    """`evidence`: head -> faithfulness; `robustness`, `directions`: change -> shares; `scope`: scope_report.
 
     The scope is set between `examples` and the out-of-scope test texts; there is none where the model has none.
     """
@@ -29,6 +30,7 @@ def audit(predictor: Predictor, examples: Sequence[Example], seed: int = 1) -> d
     found: dict[str, Any] = {
         "evidence": faithfulness(predictor, [one.complaint for one in explained]),
         "robustness": robustness(predictor, [one.complaint for one in examples]),
+        "directions": directions(predictor),
     }
     if predictor.calibration.scope is not None:
         own = draw.sample(list(examples), min(MOST_OWN, len(examples)))

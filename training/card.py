@@ -110,8 +110,9 @@ def card(
     lines += ["", *(_beyond(found) if "evidence" in found else [NOT_AUDITED])]
     lines += [
         "",
-        "Brackets hold 95 % bootstrap intervals. `auto` is what the model may decide alone under its precision",
-        "promise, a line of parents what of it they answer; kappa is quadratic, for ordered heads;",
+        "Brackets hold 95 % bootstrap intervals, near-duplicates drawn together; of texts from other sources they say",
+        "nothing. `auto` is what the model may decide alone under its precision promise, a line of parents what of it",
+        "they answer; kappa is quadratic, for ordered heads;",
         "ECE is the expected calibration error, beside it what luck alone would show on so many rows if every",
         "confidence were exactly true;",
         "the SVM is character TF-IDF with a linear SVM, fitted on the same rows.",
@@ -131,7 +132,7 @@ def _auto_of(classes: list[dict[str, Any]], parents: tuple[str, ...], rows: int)
 
 
 def _beyond(found: dict[str, Any]) -> list[str]:
-    """What audit() found: scope, evidence, robustness."""
+    """What audit() found: scope, evidence, robustness, directions."""
     lines = ["## Beyond right and wrong", ""]
     if scope := found.get("scope"):
         lines += [
@@ -156,6 +157,18 @@ def _beyond(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {change} | {shares['texts']} | " + " | ".join(_cell(shares[head]) for head in found["heads"]) + " |"
         )
+    if directions := found["directions"]:
+        said = "Share of pairs of sentences of which the answer goes where it must when something changes that matters:"
+        lines += [
+            "",
+            said,
+            "",
+            "| change | head | pairs | not the wrong way | moves, where it can |",
+            "|---|---|---|---|---|",
+        ]
+        for change, one in directions.items():
+            cells = (one["head"], str(one["pairs"]), _cell(one["kept"]), _cell(one["moved"]))
+            lines.append(f"| {change} | {' | '.join(cells)} |")
     return lines
 
 

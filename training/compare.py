@@ -1,7 +1,7 @@
 """A candidate beside the champion on the same rows: head by head, class by class, with paired intervals.
 
-Both are measured through `predictor.py`, and each resample draws the same rows for both: what they have in
-common, such as hard rows, does not blur the difference.
+Both are measured through `predictor.py`, and each resample draws the same rows for both, near-duplicates together:
+what they have in common, such as hard rows, does not blur the difference.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
 from complaints.predictor import Predictor
 from complaints.taxonomy import Head
-from training.evaluate import HeadResult, evaluate
+from training.evaluate import HeadResult, Weights, evaluate
 from training.sources import Example
 
 RESAMPLES = 1_000
 # Texts and rounds by which speeds are compared, in turn; a text takes milliseconds.
 TIMED_TEXTS, ROUNDS = 48, 5
 DECIMALS = 4
-
-Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +144,7 @@ def compare_head(head: Head, after: HeadResult, before: HeadResult, target: floa
     labels = sorted({*after.truth, *after.guess, *before.guess}, key=lambda one: [*head.ids, one].index(one))
     truth, new, old = (_one_hot(labels, part) for part in (after.truth, after.guess, before.guess))
     rows = len(after.truth)
-    draws = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=RESAMPLES).astype(np.float64)
-    weights = np.concatenate([np.ones((1, rows)), draws])  # the first is what was measured
+    weights = np.stack([np.ones(rows), *after.draws(RESAMPLES, seed)])  # the first is what was measured
     support = weights @ truth
     scores = {side: _scores(weights, truth, guess, support) for side, guess in (("new", new), ("old", old))}
     occurring = support[0] > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,25 +23,32 @@ from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
 from complaints.records import HeadPrediction
 from complaints.taxonomy import Head
+from training.recipe import Split
 from training.sources import Example
+from training.splits import near_duplicate_groups, text_of
 
 BINS = 15
 CHUNK = 64
 MOST_CONFUSIONS = 20
 # Intervals hold the middle 95 % of what so many resamples of the rows give.
 RESAMPLES = 500
+# Jaccard of character 3-grams from which rows are drawn together.
+ALIKE = Split().near_duplicate
 # Draws of which the calibration error of luck is the mean; more move its third decimal.
 LUCKY_DRAWS = 200
 # Bands of characters, and the channel and source, by which rows are also looked at apart.
 BANDS = ((0, 30), (30, 100), (100, 300), (300, None))
 FEWEST_IN_SLICE = 20
 
+Weights = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class HeadResult:
     """One head on N rows: `truth` and `guess` labels (leaves), `confidence` (N,) of the guess, `decided` (N,).
 
-    `rows` (N,) are their places among the examples that were evaluated.
+    `rows` (N,) are their places among the examples that were evaluated, `groups` (N,) the numbers of their groups of
+    near-duplicates; empty, every row is a group of its own.
     """
 
     truth: list[str]
@@ -49,6 +56,7 @@ class HeadResult:
     confidence: npt.NDArray[np.float64]
     decided: list[HeadPrediction]
     rows: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
 
     def among(self, wanted: Collection[int]) -> HeadResult:
         """The same of the examples at the places `wanted` alone."""
@@ -59,6 +67,7 @@ class HeadResult:
             self.confidence[kept],
             [self.decided[k] for k in kept],
             tuple(self.rows[k] for k in kept),
+            tuple(self.groups[k] for k in kept) if self.groups else (),
         )
 
     def right(self) -> npt.NDArray[np.bool_]:
@@ -137,31 +146,38 @@ class HeadResult:
             )
         return rows
 
-    def intervals(self, head: Head, seed: int = 1) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals of accuracy, macro_f1, parent_macro_f1 and quadratic_kappa, where they apply."""
-        known = sorted({*self.truth, *self.guess})
-        pairs = np.array([known.index(t) * len(known) + known.index(g) for t, g in zip(self.truth, self.guess)])  # noqa: B905
+    def draws(self, times: int, seed: int) -> Iterator[Weights]:
+        """How often each row (N,) is drawn in each of `times` resamples: groups are drawn, with all their rows.
+
+        Near-duplicates are right or wrong together: drawn one by one they would count as more rows than they are worth
+        (cluster bootstrap; Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8).
+        """
+        member = np.unique(self.groups or np.arange(len(self.truth)), return_inverse=True)[1]
+        size = int(member.max()) + 1
         draw = np.random.default_rng(seed)
-        counts = [
-            np.bincount(draw.choice(pairs, len(pairs)), minlength=len(known) ** 2).reshape(len(known), len(known))
-            for _ in range(RESAMPLES)
-        ]
-        measures: dict[str, Callable[[npt.NDArray[np.int64]], float]] = {
-            "accuracy": lambda c: float(np.trace(c) / c.sum()),
-            "macro_f1": _f1_of_counts,
+        for _ in range(times):
+            yield np.bincount(draw.integers(size, size=size), minlength=size)[member].astype(np.float64)
+
+    def intervals(self, head: Head, seed: int = 1) -> dict[str, tuple[float, float]]:
+        """95 % bootstrap intervals of accuracy, macro_f1, parent_macro_f1 and quadratic_kappa, where they apply.
+
+        They say how far luck in the choice of rows reaches; of texts from other sources they say nothing.
+        """
+        right = self.right()
+        measures: dict[str, Callable[[Weights], float]] = {
+            "accuracy": lambda weights: float(weights @ right / weights.sum()),
+            "macro_f1": _macro_f1_by_weights(self.truth, self.guess),
         }
         if head.parents:
-            above = np.array([[head.parent(label) == parent for parent in head.parents] for label in known], dtype=int)
-            measures["parent_macro_f1"] = lambda c: _f1_of_counts(above.T @ c @ above)
+            parents = ([str(head.parent(label)) for label in part] for part in (self.truth, self.guess))
+            measures["parent_macro_f1"] = _macro_f1_by_weights(*parents)
         if head.kind == "ordinal":
-            places = np.array([head.ids.index(label) for label in known])
-            far = (places[:, None] - places[None, :]) ** 2
-            measures["quadratic_kappa"] = lambda c: _kappa_of_counts(c, far)
+            measures["quadratic_kappa"] = _kappa_by_weights(head, self.truth, self.guess)
+        values = np.array([[of(weights) for of in measures.values()] for weights in self.draws(RESAMPLES, seed)])
         found: dict[str, tuple[float, float]] = {}
-        for name, measure in measures.items():
-            values = np.array([measure(c) for c in counts])
-            if not np.isnan(values).all():  # a kappa of rows that are all of one label
-                low, high = np.nanquantile(values, (0.025, 0.975))
+        for name, column in zip(measures, values.T, strict=True):
+            if not np.isnan(column).all():  # a kappa of rows that are all of one label
+                low, high = np.nanquantile(column, (0.025, 0.975))
                 found[name] = round(float(low), 4), round(float(high), 4)
         return found
 
@@ -179,7 +195,8 @@ class HeadResult:
 def evaluate(predictor: Predictor, examples: Sequence[Example], *, quiet: bool = False) -> dict[str, HeadResult]:
     """Head -> HeadResult of the heads that `examples` are labelled for.
 
-    Rows known by a parent alone count in no metric. Raises InvalidInput where no row can be scored.
+    Rows known by a parent alone count in no metric. Texts that are ALIKE are of one group. Raises InvalidInput where no
+    row can be scored.
     """
     rows: dict[str, list[tuple[str, HeadPrediction, int]]] = {}
     for start in track(range(0, len(examples), CHUNK), "evaluating", disable=quiet, transient=True):
@@ -191,6 +208,7 @@ def evaluate(predictor: Predictor, examples: Sequence[Example], *, quiet: bool =
                     rows.setdefault(head, []).append((label, prediction.heads[head], place))
     if not rows:
         raise InvalidInput("no row carries a label that can be scored: check --head and the taxonomy")
+    groups = near_duplicate_groups([text_of(example) for example in examples], ALIKE)
     return {
         head: HeadResult(
             [truth for truth, _, _ in found],
@@ -198,6 +216,7 @@ def evaluate(predictor: Predictor, examples: Sequence[Example], *, quiet: bool =
             np.array([one.top_k[0].confidence for _, one, _ in found]),
             [one for _, one, _ in found],
             tuple(place for _, _, place in found),
+            tuple(groups[place] for _, _, place in found),
         )
         for head, found in rows.items()
     }
@@ -307,16 +326,32 @@ def quadratic_kappa(head: Head, truth: Sequence[str], guess: Sequence[str]) -> f
     return float(cohen_kappa_score(*order, labels=range(head.size), weights="quadratic"))
 
 
-def _f1_of_counts(counts: npt.NDArray[np.int64]) -> float:
-    """Macro-F1 over labels that occur in truth (the rows of `counts`)."""
-    truth, guess, hit = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
-    return float(np.mean(2 * hit[truth > 0] / (truth + guess)[truth > 0]))
+def _macro_f1_by_weights(truth: Sequence[str], guess: Sequence[str]) -> Callable[[Weights], float]:
+    """Macro-F1 as a function of how often each row counts; over labels that occur in truth then."""
+    place = {label: i for i, label in enumerate(sorted({*truth, *guess}))}
+    true, guessed = (np.array([place[label] for label in part]) for part in (truth, guess))
+    right = true == guessed
+
+    def measure(weights: Weights) -> float:
+        support, answers = (np.bincount(part, weights, len(place)) for part in (true, guessed))
+        hits = np.bincount(true, weights * right, len(place))
+        occurs = support > 0
+        return float(np.mean(2 * hits[occurs] / (support + answers)[occurs]))
+
+    return measure
 
 
-def _kappa_of_counts(counts: npt.NDArray[np.int64], far: npt.NDArray[np.int64]) -> float:
-    chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    expected = float((far * chance).sum())
-    return 1 - float((far * counts).sum()) / expected if expected else float("nan")
+def _kappa_by_weights(head: Head, truth: Sequence[str], guess: Sequence[str]) -> Callable[[Weights], float]:
+    """Quadratic kappa as a function of how often each row counts; nan where it is undefined."""
+    a, b = (np.array([float(head.ids.index(label)) for label in part]) for part in (truth, guess))
+
+    def measure(weights: Weights) -> float:
+        rows = weights.sum()
+        # rows² times the mean (a - b)² if the two were drawn apart from each other
+        chance = rows * (weights @ (a**2 + b**2)) - 2 * (weights @ a) * (weights @ b)
+        return float(1 - rows * (weights @ (a - b) ** 2) / chance) if chance else float("nan")
+
+    return measure
 
 
 def _is_right(head: Head, decided: str, truth: str) -> bool:

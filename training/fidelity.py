@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.metrics import f1_score
 
 from complaints.bundle import Bundle, Manifest
@@ -160,7 +161,7 @@ def compare(
         groups = [examples[i].group for i in known]
         heads[name] = calibrate_head(head, served.logits[name][known], truth, promise.of(name), groups)
         if known:
-            lost[name] = _macro_f1(truth, exact.logits[name][known]) - _macro_f1(truth, served.logits[name][known])
+            lost[name] = macro_f1(truth, exact.logits[name][known]) - macro_f1(truth, served.logits[name][known])
     cleaned = [clean(whole(example.complaint)) for example in examples]
     calibration = Calibration(heads=heads)
     rows = [decide(taxonomy, calibration, one, cleaned, top_k=1) for one in (exact, served)]
@@ -180,8 +181,8 @@ def _moved(a: HeadPrediction, b: HeadPrediction) -> bool:
     return any(automatic) and (not all(automatic) or a.label != b.label)
 
 
-def _macro_f1(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Over labels of FEWEST rows and more; over all where none has so many."""
+def macro_f1(truth: npt.NDArray[np.int64], logits: Logits) -> float:
+    """Macro-F1, 0 to 1, of logits (N, K) against truth (N,), over labels of FEWEST rows, or all if none has."""
     counts = np.bincount(truth)
     labels = np.flatnonzero(counts >= FEWEST) if (counts >= FEWEST).any() else np.flatnonzero(counts)
     return float(f1_score(truth, logits.argmax(axis=1), labels=labels, average="macro", zero_division=0))

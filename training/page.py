@@ -83,6 +83,7 @@ def write_page(
         scope=found.get("scope"),
         evidence=found.get("evidence"),
         robustness=found.get("robustness"),
+        directions=found.get("directions"),
     )
 
 

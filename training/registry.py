@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 import mlflow
 import mlflow.artifacts
 from mlflow import MlflowClient
-from mlflow.entities import RunStatus
+from mlflow.entities import Metric, RunStatus
 from mlflow.exceptions import MlflowException
 
 from complaints.bundle import Bundle
@@ -35,6 +35,8 @@ HISTORY_LENGTH = 50
 CHALLENGER = "challenger"
 # Files of a run: what was trained, and how it compares with the champion of that time.
 RECIPE, COMPARISON = "recipe.yaml", "comparison.json"
+# Folder of a run's later evaluations, and what their metrics begin with: those of training stay what they were.
+EVALUATIONS, EVALUATION = "evaluations", "evaluation"
 # Tags of a version: what the gate said, and why.
 GATE, GATE_REASONS = "gate", "gate_reasons"
 PASSED, REFUSED = "passed", "refused"
@@ -108,17 +110,55 @@ class Registry:
         """Log a bundle that was made elsewhere as a run of its own and register it; returns the version."""
         name = bundle.manifest.name
         with _refused():
-            run = self.client.create_run(self.experiment(name), run_name=origin)
-            try:
-                self.client.log_artifacts(run.info.run_id, str(bundle.path), "bundle")
+            with self._new_run(name, origin) as run_id:
+                self.client.log_artifacts(run_id, str(bundle.path), "bundle")
                 for metric, value in bundle.manifest.metrics.items():
-                    self.client.log_metric(run.info.run_id, loggable(metric), value)
-            except BaseException:
-                self.client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
-                raise
-            self.client.set_terminated(run.info.run_id)
-            source = f"runs:/{run.info.run_id}/bundle"
-            return self.register(name, source, run.info.run_id, {"origin": origin, "digest": bundle.digest})
+                    self.client.log_metric(run_id, loggable(metric), value)
+            return self.register(name, f"runs:/{run_id}/bundle", run_id, {"origin": origin, "digest": bundle.digest})
+
+    def log_evaluation(self, bundle: Bundle, rows: str, page: str, found: dict[str, Any]) -> str:
+        """Log an evaluation to the run of the version that is this bundle, or to a run of its own; returns the run.
+
+        `rows` says on what it was measured, `page` is the HTML, `found` evaluate.report(): they become
+        evaluations/TIME ROWS/report.html and report.json, and metrics evaluation/HEAD/…. Raises RegistryError whatever
+        fails.
+        """
+        name, now = bundle.manifest.name, datetime.now(UTC)
+        folder = f"{EVALUATIONS}/{loggable(f'{now:%Y-%m-%d %H.%M.%S} {rows}'.replace('/', '_'))}"
+        metrics = [
+            Metric(loggable(f"{EVALUATION}/{head}/{key}"), float(value), int(now.timestamp() * 1000), 0)
+            for head, numbers in found["heads"].items()
+            for key, value in numbers.items()
+            if isinstance(value, int | float)
+        ]
+        try:
+            known = self._run_of(name, bundle.digest)
+            with self._new_run(name, "evaluate") if known is None else nullcontext(known) as run_id:
+                self.client.log_text(run_id, page, f"{folder}/report.html")
+                self.client.log_dict(run_id, found, f"{folder}/report.json")
+                self.client.log_batch(run_id, metrics)
+            return run_id
+        except RegistryError:
+            raise
+        except Exception as error:  # the store's own types: no network, a folder closed to us
+            raise RegistryError(f"the model registry failed: {error}") from error
+
+    def _run_of(self, name: str, digest: str) -> str | None:
+        """The run of the first version of `name` that is the bundle of this digest; None where there is none."""
+        versions = self.client.search_model_versions(f"name = '{name}'")
+        runs = [v.run_id for v in sorted(versions, key=lambda v: int(v.version)) if v.tags.get("digest") == digest]
+        return next(filter(None, runs), None)
+
+    @contextmanager
+    def _new_run(self, name: str, origin: str) -> Iterator[str]:
+        """The id of a new run in the experiment `name`; it ends as FAILED where what is done with it fails."""
+        run_id = str(self.client.create_run(self.experiment(name), run_name=origin).info.run_id)
+        try:
+            yield run_id
+        except BaseException:
+            self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+            raise
+        self.client.set_terminated(run_id)
 
     def champion(self, name: str) -> str | None:
         """The champion's version, None where there is none."""

@@ -77,16 +77,16 @@ def robustness(predictor: Predictor, complaints: Sequence[Complaint], seed: int 
     """
     draw = random.Random(seed)  # noqa: S311 - which city, no secret
     chosen = draw.sample(list(complaints), min(MOST_TEXTS, len(complaints)))
-    before = _labels(predictor, chosen)
+    before = labels_of(predictor, chosen)
     found = {}
     for name, change in CHANGES.items():
         changed = [_said(one, change(one.text, draw)) for one in chosen]
         touched = [i for i, one in enumerate(changed) if one.text != chosen[i].text]
         if touched:
-            after = _labels(predictor, [changed[i] for i in touched])
+            after = labels_of(predictor, [changed[i] for i in touched])
             found[name] = _same([before[i] for i in touched], after)
     for name, said in SPEAKERS.items():
-        first, *others = (_labels(predictor, [_said(one, f"{words}{one.text}") for one in chosen]) for words in said)
+        first, *others = (labels_of(predictor, [_said(one, f"{words}{one.text}") for one in chosen]) for words in said)
         found[name] = _same(first * len(others), [row for other in others for row in other])
         found[name]["texts"] = len(chosen)
         if len(others) > 1:  # a mean hides the one who is answered otherwise
@@ -104,7 +104,8 @@ def _said(complaint: Complaint, text: str) -> Complaint:
     return complaint.model_copy(update={"text": text})
 
 
-def _labels(predictor: Predictor, complaints: Sequence[Complaint]) -> list[dict[str, str]]:
+def labels_of(predictor: Predictor, complaints: Sequence[Complaint]) -> list[dict[str, str]]:
+    """The likeliest label a head, of each complaint."""
     predictions = predictor.predict(complaints, top_k=1)
     return [{name: head.top_k[0].label for name, head in one.heads.items()} for one in predictions]
 

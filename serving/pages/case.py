@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from html import escape
 
 from nicegui import background_tasks, context, events, ui
@@ -141,7 +140,7 @@ class CasePage:
             del _shown[self._desk.person.name, self._view.id]
 
     def _draw(self, view: CaseView) -> None:
-        now = datetime.now(UTC)
+        now = self._desk.now()
         with ui.element("div").classes("stack"):
             with ui.element("div").classes("card order-1"):
                 ui.html(parts.meta(view, now), sanitize=False)
@@ -326,7 +325,7 @@ class CasePage:
             shown = await self._desk.unmask(self._view)
             self._view = shown
             self._text.set_content(parts.text(shown))
-            self._history.set_content(parts.history(shown, datetime.now(UTC)))
+            self._history.set_content(parts.history(shown, self._desk.now()))
 
 
 async def _refused(deed: Callable[[], Awaitable[Decided]]) -> Conflict | None:

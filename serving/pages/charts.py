@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from serving.pages.words import percent
-from serving.quality import Calibrated, Kept, Tally
+from serving.quality import Answered, Calibrated, Kept, Tally
 
 INK, SOFT, LINE, ACCENT, HIGH, AMBER, LOW = "#1d2b2e", "#55666a", "#dde3e2", "#1d5f66", "#a92c25", "#c98a1b", "#4f8a67"
 SERIES = ("#1d5f66", "#c98a1b", "#7a5aa6", "#4f8a67", "#b0563f", "#4a6fa5")
@@ -72,6 +74,16 @@ def accepted(tallies: Sequence[Tally], names: Mapping[str, str], promised: Mappi
     return _frame(xAxis=_categories(shown), yAxis=_shares(), series=series, tooltip={"trigger": "axis"})
 
 
+def course(tallies: Sequence[Tally], head: str, name: str, promised: Mapping[str, float]) -> Options:
+    """One label's share by week, as `accepted`, with how many answers each week's is of: of few it says little."""
+    counts: Counter[datetime] = Counter()
+    for one in tallies:
+        counts[one.week] += one.accepted + one.corrected
+    options = accepted(tallies, {head: name}, promised)
+    options["xAxis"]["data"] = [f"{week.month}月{week.day}日\n{count} 件" for week, count in sorted(counts.items())]
+    return options
+
+
 def kept(found: Sequence[Kept], names: Mapping[str, str]) -> Options:
     """Precision of `auto` among audited cases with its interval, and the promise as a mark."""
     by_head = {one.head: one for one in found if one.tried}
@@ -82,7 +94,7 @@ def kept(found: Sequence[Kept], names: Mapping[str, str]) -> Options:
     ]
     points = [
         {
-            "value": [at, round(100 * one.right / one.tried, 1)],
+            "value": [at, round(100 * one.share, 1)],
             "itemStyle": {"color": HIGH if one.broken else ACCENT},
         }
         for at, one in enumerate(ones)
@@ -175,6 +187,6 @@ def distances(values: Sequence[tuple[str, float, float]]) -> Options:
     )
 
 
-def interval(one: Kept) -> str:
+def interval(one: Kept | Answered) -> str:
     """An interval in words: 92%–99%."""
     return f"{percent(one.interval[0])}–{percent(one.interval[1])}"

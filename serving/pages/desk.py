@@ -42,12 +42,12 @@ class Undone:
 
 
 class Desk:
-    """One person's place at the service; `token` is what their browser holds."""
+    """One person's place at the service; `token` and `device` are what their browser holds."""
 
-    def __init__(self, service: Service, person: Person, token: str) -> None:
+    def __init__(self, service: Service, person: Person, token: str, device: str | None = None) -> None:
         self.service = service
         self.person = person
-        self._token = token
+        self._token, self._device = token, device
 
     def may(self, right: Right) -> bool:
         """Whether the person has a right."""
@@ -66,9 +66,21 @@ class Desk:
         except NotReady:
             return {}
 
+    def now(self) -> datetime:
+        """The present, in the time zone of the policy's calendar: all times of the pages are told in it."""
+        now = datetime.now(UTC)
+        return reviewing.local(self.service, now) or now
+
     def midnight(self) -> datetime:
         """When the day began."""
         return reviewing.day_start(self.service, datetime.now(UTC))
+
+    async def change_password(self, present: str, password: str) -> None:
+        """Give oneself another password, and end one's other sessions; raises as `access.change_password`."""
+        store, token, device = self.service.store, self._token, self._device
+        await self.service.stored(
+            lambda: access.change_password(store, token, present, password, datetime.now(UTC), device)
+        )
 
     # ---- the queue
 

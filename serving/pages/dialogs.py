@@ -7,10 +7,8 @@ from html import escape
 
 from nicegui import ui
 
-from serving.pages.shell import button, guarded
+from serving.pages.shell import QUICK, button, guarded
 
-# A dialog is there before the next key: what is typed at once must not be lost to a movement.
-QUICK = "transition-duration=0"
 # Labels listed at once; more letters narrow them.
 LISTED = 9
 

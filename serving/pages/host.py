@@ -11,10 +11,13 @@ from contextlib import asynccontextmanager
 from functools import cache
 
 from fastapi import FastAPI
-from nicegui import ui
+from nicegui import app, ui
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from serving.pages import case, models, people, quality, queue
+from serving.pages.plain import page
 
 # Seconds for which a browser that lost its connection may come back and find its page as it was.
 RECONNECT = 20.0
@@ -32,6 +35,7 @@ async def opened() -> AsyncIterator[ASGIApp]:
 
 @cache
 def _host() -> FastAPI:
+    app.add_exception_handler(404, _nothing_there)  # in the place of the framework's own, which is in English
     host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     ui.run_with(
         host,
@@ -44,3 +48,8 @@ def _host() -> FastAPI:
         show_welcome_message=False,
     )
     return host
+
+
+async def _nothing_there(_request: Request, _error: Exception) -> Response:
+    back = '<p>地址可能写错了，或这一页已经没有了。</p><p><a href="/review/">回到队列</a></p>'
+    return HTMLResponse(page("没有这一页", f"<h1>没有这一页</h1>{back}"), 404)

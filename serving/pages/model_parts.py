@@ -16,6 +16,13 @@ ALIASES = {"champion": "现行", "challenger": "影子"}
 GATES = {"passed": "通过", "refused": "未通过"}
 ORIGINS = {"packaged": "随软件附带", "import": "导入"}
 SETS = {"test": "固定测试集", "newest": "最新的更正", "audit": "随机抽检"}
+# What the registry says itself in a reason: of the first version, and of one that was promoted by force.
+PROMOTED = {
+    "first start": "首次启动",
+    "(against the gate)": "（未通过关口）",
+    "(not measured against the champion)": "（没有与现行版本比较过）",
+    "(measured against another champion)": "（只与从前的现行版本比较过）",
+}
 # Classes listed of a comparison, those that changed most first.
 CLASSES = 8
 
@@ -35,11 +42,18 @@ def version_cells(one: ModelVersion, now: datetime) -> str:
     for tag, words in (("promoted", "推广"), ("rolled_back", "撤下")):
         if told := one.tags.get(tag):
             stamp, _, why = told.partition(" ")
-            fate.append(f"{words} {_when(stamp, now)}：{escape(why)}")
+            fate.append(f"{words} {_when(stamp, now)}：{escape(_in_chinese(why))}")
     return (
         f"<td><b>v{escape(one.version)}</b></td><td>{names}</td><td class='nowrap'>{clock(one.created_at, now)}</td>"
         f"<td>{shown}</td><td class='soft small'>{'<br>'.join(fate) or '—'}</td>"
     )
+
+
+def _in_chinese(why: str) -> str:
+    for said, chinese in PROMOTED.items():
+        if why.startswith(said):
+            return chinese + why.removeprefix(said).strip()
+    return why
 
 
 def _when(stamp: str, now: datetime) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import Any, TypeVar
 
@@ -103,8 +102,8 @@ class ModelsPage:
             self._draw_versions()
             if self._shown is not None:
                 await self._draw_version(self._shown)
-            if self._challenger is not None:
-                await self._draw_shadow(self._challenger)
+            if self._challenger is not None and self._champion is not None:
+                await self._draw_shadow(self._challenger, self._champion)
 
     def _load(self, models: Models) -> None:
         self._versions = models.versions(self._name)
@@ -119,7 +118,7 @@ class ModelsPage:
                 button("回退到上一个现行版本", "", "btn danger", self._ask_rollback)
 
     def _draw_versions(self) -> None:
-        now = datetime.now(UTC)
+        now = self._desk.now()
         with ui.element("table").classes("table versions"):
             ui.html(
                 "<tr><th>版本</th><th></th><th>登记</th><th>关口</th><th>经过</th></tr>", sanitize=False, tag="thead"
@@ -169,17 +168,18 @@ class ModelsPage:
         else:
             button("推广为现行版本", "", "btn main", lambda: self._ask_promotion(version))
 
-    async def _draw_shadow(self, version: str) -> None:
+    async def _draw_shadow(self, version: str, champion: str) -> None:
         store, questions = self._desk.service.store, self._desk.questions
         agreement, different = await self._desk.ask(
             "quality",
             lambda _now: (
-                store.shadow_agreement(self._name, version),
-                store.disagreements(self._name, version, None, DIFFERENT),
+                store.shadow_agreement(self._name, version, champion),
+                store.disagreements(self._name, version, champion, None, DIFFERENT),
             ),
         )
-        html = f"<h2>影子运行的 v{escape(version)}</h2>{parts.shadow(agreement, questions)}"
-        html += parts.disagreements(different, questions, datetime.now(UTC))
+        told = parts.shadow(agreement, questions)
+        html = f"<h2>影子运行的 v{escape(version)}，与现行的 v{escape(champion)} 相比</h2>{told}"
+        html += parts.disagreements(different, questions, self._desk.now())
         ui.html(html, sanitize=False).classes("card")
 
     # ---- deeds

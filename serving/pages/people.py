@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 from typing import cast
 
@@ -15,7 +15,7 @@ from serving import access
 from serving.access import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from serving.pages.desk import Desk
 from serving.pages.shell import button, frame, guarded, place, say, words_of
-from serving.pages.words import ACTIONS, LEVELS, OUTCOMES, ROLES, clock
+from serving.pages.words import ACTIONS, FILTERED, LEVELS, OUTCOMES, ROLES, channel, clock
 from serving.store.people import Logged, User
 
 # Lines of the log on one page.
@@ -65,7 +65,7 @@ class PeoplePage:
                 )
                 with ui.element("tbody"):
                     for one in found:
-                        self._draw(one, datetime.now(UTC))
+                        self._draw(one, self._desk.now())
 
     def _draw(self, one: User, now: datetime) -> None:
         locked = one.locked_until is not None and one.locked_until > now
@@ -83,9 +83,6 @@ class PeoplePage:
 
     async def _add(self) -> None:
         name, role, password = self._name.value or "", cast("str", self._role.value), self._password.value or ""
-        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            say(f"密码要 {SHORTEST_PASSWORD} 到 {LONGEST_PASSWORD} 个字", "bad")
-            return
         store, who = self._desk.service.store, self._desk.person.name
 
         def add(now: datetime) -> None:
@@ -159,7 +156,7 @@ class LogPage:
             except Exception as error:
                 ui.html(f'<div class="card empty"><b>不能查看</b>{escape(words_of(error))}</div>', sanitize=False)
                 return
-            ui.html(log_table(found, self._desk.questions, datetime.now(UTC)), sanitize=False)
+            ui.html(log_table(found, self._desk.questions, self._desk.now()), sanitize=False)
             with ui.element("div").classes("pager"):
                 ui.html(f"{len(found)} 条", sanitize=False)
                 if len(found) == LINES:
@@ -169,7 +166,8 @@ class LogPage:
 def log_table(found: list[Logged], questions: Mapping[str, Head], now: datetime) -> str:
     """Lines of the log as HTML."""
     lines = "".join(
-        f'<tr><td class="nowrap soft" title="{one.at:%Y-%m-%d %H:%M:%S} UTC">{clock(one.at, now)}</td>'
+        f'<tr><td class="nowrap soft" title="{one.at.astimezone(now.tzinfo):%Y-%m-%d %H:%M:%S}">'
+        f"{clock(one.at, now)}</td>"
         f"<td class='nowrap'>{escape(one.actor)}</td>"
         f"<td class='nowrap'>{escape(ACTIONS.get(one.action, one.action))}</td>"
         f"<td>{_subject(one.subject)}</td><td class='soft small'>{escape(_detail(one.detail, questions))}</td></tr>"
@@ -184,18 +182,36 @@ def log_table(found: list[Logged], questions: Mapping[str, Head], now: datetime)
 def _subject(subject: str) -> str:
     if subject.startswith("pred_"):
         return f'<a href="/review/case/{escape(subject)}" target="_blank">…{escape(subject[-8:])}</a>'
-    return escape(subject)
+    return escape(_SUBJECTS.get(subject, subject))
 
 
 def _detail(detail: dict[str, object], questions: Mapping[str, Head]) -> str:
     parts = []
     for name, value in detail.items():
         shown = ROLES.get(str(value)) or OUTCOMES.get(str(value)) or LEVELS.get(str(value)) or value
-        if isinstance(value, dict):
+        if name == "cases" and isinstance(value, list):
+            shown = f"{len(value)} 件"
+        elif name == "filters" and isinstance(value, dict):
+            shown = "，".join(_filter(questions, str(field), str(kept)) for field, kept in value.items())
+        elif isinstance(value, dict):
             shown = "，".join(_answer(questions, str(head), str(label)) for head, label in value.items())
         if shown not in (None, "", False):
             parts.append(f"{_FIELDS.get(name, name)}：{'是' if shown is True else shown}")
     return "；".join(parts)[:_LONGEST]
+
+
+def _filter(questions: Mapping[str, Head], field: str, value: str) -> str:
+    """What the queue was narrowed to, in the words of its page."""
+    labels = {label: name for head in questions.values() for label, name in head.names.items()}
+    names: dict[str, Mapping[str, str]] = {
+        "head": {name: head.name for name, head in questions.items()},
+        "label": labels,
+        "department": labels,
+        "level": LEVELS,
+        "reason": FILTERED,
+    }
+    shown = channel(value) if field == "channel" else names.get(field, {}).get(value, value)
+    return f"{_FIELDS.get(field, field)} {shown}"
 
 
 def _answer(questions: Mapping[str, Head], head: str, label: str) -> str:
@@ -203,6 +219,7 @@ def _answer(questions: Mapping[str, Head], head: str, label: str) -> str:
     return f"{head} → {label}" if known is None else f"{known.name} → {known.names.get(label, label)}"
 
 
+_SUBJECTS = {"reviews": "队列", "corrections": "更正"}
 _FIELDS = {
     "outcome": "结果",
     "labels": "更正",
@@ -216,4 +233,13 @@ _FIELDS = {
     "by": "接口",
     "cases": "案件",
     "filters": "筛选",
+    "head": "待审问题",
+    "label": "标签",
+    "department": "责任部门",
+    "channel": "渠道",
+    "since": "从",
+    "until": "到",
+    "model_name": "模型",
+    "model_version": "模型版本",
+    "text": "内容",
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from html import escape
 from typing import cast
@@ -11,19 +10,18 @@ from typing import cast
 from nicegui import context, ui
 from starlette.requests import Request
 
-from complaints.drift import STRONG, Distance
 from complaints.taxonomy import Taxonomy
 from serving.pages import charts
 from serving.pages.desk import Desk
+from serving.pages.quality_parts import ByLabel, draw_drift, plainly
 from serving.pages.shell import frame, guarded, place, words_of
 from serving.pages.words import percent
-from serving.quality import FEWEST, Drift, Kept, QualityReport, Tally, quality
+from serving.quality import Kept, QualityReport, quality
+from serving.store.review_quality import Audited, Model
 
 WEEKS = {4: "近 4 周", 12: "近 12 周", 26: "近半年"}
 # Audited answers below which a precision says little.
 FEW = 30
-# Labels listed, those that were corrected most often first.
-LABELS = 15
 
 
 @place("/quality")
@@ -42,6 +40,7 @@ class QualityPage:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._weeks = 12
+        self._by_label = ByLabel()
 
     def draw(self) -> None:
         """The frame of the page."""
@@ -81,10 +80,13 @@ class QualityPage:
             return
         self._body.clear()
         with self._body:
-            _draw(report, predictor.taxonomy, reached, snapshot.version)
+            _draw(report, predictor.taxonomy, reached, model, self._by_label)
 
 
-def _draw(report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float], version: str) -> None:
+def _draw(
+    report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float], model: Model, by_label: ByLabel
+) -> None:
+    version = model[1]
     names = {name: head.name for name, head in taxonomy.heads.items()}
     by_head = {one.head: one for one in report.kept}
     tiles = [_tile(by_head[name], title) for name, title in names.items() if name in by_head]
@@ -94,7 +96,7 @@ def _draw(report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float], 
             ui.html("<h2>审核中被认可的比例</h2>", sanitize=False)
             if report.tallies:
                 ui.echart(charts.accepted(report.tallies, names, reached)).classes("chart")
-            _plainly(
+            plainly(
                 "按周计。送审的多是拿不准的，所以低于虚线（模型测试时的正确率）是正常的；看走势，不看高低。"
                 if report.tallies
                 else "这段时间还没有人审核过案件。"
@@ -103,19 +105,36 @@ def _draw(report: QualityReport, taxonomy: Taxonomy, reached: dict[str, float], 
             ui.html("<h2>自动判定的准确率（随机抽检）</h2>", sanitize=False)
             if any(one.tried for one in report.kept):
                 ui.echart(charts.kept(report.kept, names)).classes("chart")
-            drawn, done = report.audited
-            _plainly(
-                f"只看现行模型 v{version} 作答、随机抽出的案件，所以能代表它的全部。"
-                f"抽出 {drawn} 件，已审 {done} 件。竖线是 95% 区间。"
-            )
+            for words in audit_told(report.audited, report.kept, names, version):
+                plainly(words)
         with ui.element("div").classes("card"):
             ui.html("<h2>把握与实际</h2>", sanitize=False)
             _calibration(report, names, version)
         with ui.element("div").classes("card"):
             ui.html("<h2>本周与此前四周</h2>", sanitize=False)
-            _drift(report.drift, taxonomy)
-        ui.html(_labels(report.tallies, taxonomy), sanitize=False).classes("card")
+            draw_drift(report.drift, taxonomy, model)
+        with ui.element("div").classes("card"):
+            by_label.draw(report.tallies, taxonomy, reached)
         ui.html(_agreement(report, names), sanitize=False).classes("card")
+
+
+def audit_told(audited: Audited, found: Sequence[Kept], names: Mapping[str, str], version: str) -> list[str]:
+    """What the audit speaks for, in Chinese sentences; `names`: head -> its name."""
+    waiting = audited.drawn - audited.reviewed
+    rest = (
+        f"，还有 {waiting} 件等着审；每种答案按它在抽出案件里的份额计，哪种答案先审得多，不会带偏结果"
+        if waiting
+        else ""
+    )
+    said = [
+        f"只看现行模型 v{version} 作答、随机抽出的案件，所以能代表它的全部。竖线是 95% 区间。"
+        f"抽出 {audited.drawn} 件，已审 {audited.reviewed} 件{rest}。"
+    ]
+    gaps = [one for one in found if one.tried and one.uncovered and one.head in names]
+    if gaps:
+        shares = "、".join(f"{names[one.head]} {percent(one.uncovered)}" for one in gaps)
+        said.append(f"有些答案抽出了却一件也没审过，没有算进来，占抽出的自动答案：{shares}。")
+    return said
 
 
 def _tile(one: Kept, name: str) -> str:
@@ -123,7 +142,7 @@ def _tile(one: Kept, name: str) -> str:
     if not one.tried:
         shown, look, says = "—", "", f"{promise}，尚无抽检"
     else:
-        shown = percent(one.right / one.tried, 1) if one.tried >= FEW else f"{one.right} / {one.tried}"
+        shown = percent(one.share, 1) if one.tried >= FEW else f"{one.right} / {one.tried}"
         look = " bad" if one.broken else ""
         says = f"{charts.interval(one)}，{promise}"
         says += "，已确认低于承诺" if one.broken else "，还太少" if one.tried < FEW else f"，{one.tried} 件"
@@ -139,64 +158,9 @@ def _calibration(report: QualityReport, names: dict[str, str], version: str) -> 
         worst = max(chosen, key=lambda one: one.error)
         source = "只看抽检的案件" if audited else "抽检的还少，这里是全部审核过的案件，偏向拿不准的"
         gap = f"平均差最大的是{names.get(worst.head, worst.head)}，{percent(worst.error, 1)}"
-        _plainly(f"只看现行模型 v{version} 的答案。{source}。{gap}。")
+        plainly(f"只看现行模型 v{version} 的答案。{source}。{gap}。")
     else:
-        _plainly(f"现行模型 v{version} 审核过的案件还太少：一个问题审过 {FEW} 件以上才画得出。")
-
-
-def _drift(drift: Drift, taxonomy: Taxonomy) -> None:
-    recent, before = drift.lengths.recent, drift.lengths.before
-    if min(recent, before) < FEWEST:
-        _plainly(f"样本不足：本周 {recent} 条，此前四周 {before} 条，各需 {FEWEST} 条才判断。")
-        return
-    heads = {name: one for name, one in drift.labels.items() if name in taxonomy.heads}
-    values = [(taxonomy.heads[name].name, one.value, one.chance) for name, one in heads.items()]
-    values += [("长度", drift.lengths.value, drift.lengths.chance), ("用词", drift.words.value, drift.words.chance)]
-    ui.echart(charts.distances(values)).classes("chart")
-    _plainly(" ".join(_told(heads, drift, taxonomy)))
-
-
-def _told(heads: dict[str, Distance], drift: Drift, taxonomy: Taxonomy) -> list[str]:
-    told = []
-    for name, one in heads.items():
-        if one.real:
-            head = taxonomy.heads[name]
-            moved = "、".join(f"{head.names.get(label, label)} {change:+.1%}" for label, change in one.moved[:3])
-            told.append(f"{head.name}{_how(one)}（PSI {one.value:.2f}）：{moved}。")
-    if drift.lengths.real:
-        moved = "、".join(f"{name} 字 {change:+.1%}" for name, change in drift.lengths.moved[:2])
-        told.append(f"文本长度{_how(drift.lengths)}（PSI {drift.lengths.value:.2f}）：{moved}。")
-    if drift.words.value > 1.5 * drift.words.chance:
-        told.append(
-            f"用词有变（JS {drift.words.value:.3f}）：{'、'.join(word for word, _ in drift.words.moved)} 增多。"
-        )
-    return told or ["标签、长度与用词都与此前四周相近。"]
-
-
-def _how(distance: Distance) -> str:
-    return "变化明显" if distance.value >= STRONG else "略有变化"
-
-
-def _labels(tallies: Sequence[Tally], taxonomy: Taxonomy) -> str:
-    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for one in tallies:
-        if one.head in taxonomy.heads:
-            counts[one.head, one.label][0] += one.accepted
-            counts[one.head, one.label][1] += one.corrected
-    wrong = [item for item in counts.items() if item[1][1]]
-    worst = sorted(wrong, key=lambda item: (-item[1][1], item[0]))[:LABELS]
-    lines = "".join(
-        f'<tr><td class="soft">{escape(taxonomy.heads[head].name)}</td>'
-        f"<td>{escape(taxonomy.heads[head].names.get(label, label))}</td>"
-        f'<td class="num">{good}</td><td class="num">{bad}</td><td class="num">{percent(good / (good + bad))}</td></tr>'
-        for (head, label), (good, bad) in worst
-    )
-    head = (
-        '<tr><th>问题</th><th>模型的答案</th><th class="num">认可</th><th class="num">更正</th>'
-        '<th class="num">认可率</th></tr>'
-    )
-    table = f'<table class="table plain"><thead>{head}</thead><tbody>{lines}</tbody></table>'
-    return "<h2>更正最多的答案</h2>" + (table if lines else '<p class="muted">还没有更正过。</p>')
+        plainly(f"现行模型 v{version} 审核过的案件还太少：一个问题审过 {FEW} 件以上才画得出。")
 
 
 def _agreement(report: QualityReport, names: dict[str, str]) -> str:
@@ -214,7 +178,3 @@ def _agreement(report: QualityReport, names: dict[str, str]) -> str:
         + (table if lines else nothing)
         + '<p class="said-plainly">κ 是扣除偶然后的一致程度：1 为完全一致，0 与随意标注无异。</p>'
     )
-
-
-def _plainly(words: str) -> None:
-    ui.html(f'<p class="said-plainly">{escape(words)}</p>', sanitize=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html import escape
 from typing import Any, cast
 
@@ -20,9 +20,9 @@ from serving.pages.case_parts import level_tag
 from serving.pages.desk import Desk
 from serving.pages.marks import plain
 from serving.pages.shell import button, frame, guarded, place, words_of
-from serving.pages.words import LEVELS, REASONS, channel, clock, percent
+from serving.pages.words import FILTERED, LEVELS, channel, clock, percent
 from serving.reviewing import Day
-from serving.store.review_order import HIGH_RISK, Filters, Queued
+from serving.store.review_order import Filters, Queued
 from serving.store.review_queue import Page
 
 # Lines on one page.
@@ -79,8 +79,8 @@ class QueuePage:
             if fault or not page.items:
                 ui.html(_empty(fault, bool(asked.address("", self._query))), sanitize=False)
                 return
-            within, me = day.left - self._offset, self._desk.person.name
-            table = _table(page.items, self._taxonomy, within, me, self._query)
+            within, me, now = day.left - self._offset, self._desk.person.name, self._desk.now()
+            table = _table(page.items, self._taxonomy, within, now, me, self._query)
             ui.html(table, sanitize=False).classes("scroll")
             self._draw_pager(page)
 
@@ -110,7 +110,7 @@ class QueuePage:
             self._choose("department", taxonomy.heads[owner].name, taxonomy.heads[owner].names)
         self._choose("channel", "渠道", {one: channel(one) for one in channels})
         self._choose("days", "时间", asked.PERIODS)
-        self._choose("reason", "原因", {HIGH_RISK: "风险高", **REASONS})
+        self._choose("reason", "原因", FILTERED)
         self._choose("model_version", "模型版本", {one: f"模型 {one}" for one in versions})
 
     def _labels(self) -> dict[str, str]:
@@ -172,9 +172,10 @@ def _tell(field: ui.select, title: str) -> None:
     field.update()
 
 
-def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str, query: Mapping[str, str]) -> str:
+def _table(
+    items: Sequence[Queued], taxonomy: Taxonomy, within: int, now: datetime, me: str, query: Mapping[str, str]
+) -> str:
     """The lines; after `within` of them the day's budget ends, on an earlier page where it is below 0."""
-    now = datetime.now(UTC)
     dearest = max((one.priority for one in items), default=1.0) or 1.0
     lines = []
     for at, one in enumerate(items):
@@ -183,8 +184,9 @@ def _table(items: Sequence[Queued], taxonomy: Taxonomy, within: int, me: str, qu
         lines.append(_line(one, taxonomy, one.priority / dearest, now, me, query))
     return (
         '<table class="table queue"><thead><tr><th>风险</th><th>投诉</th>'
-        f'<th title="模型最拿不准的问题，和它有多大把握">拿不准的</th><th title="不经审核就照办，预计造成的代价">'
-        f"预计代价</th><th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        '<th title="模型最拿不准的问题，和它有多大把握">拿不准的</th>'
+        '<th title="不经审核就照办，预计造成的代价；与前面雷同的往后放">预计代价</th>'
+        f"<th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
     )
 
 
@@ -241,6 +243,7 @@ def _empty(fault: str, narrowed: bool) -> str:
         return f'<div class="card empty"><b>没有查询</b>{escape(fault)}</div>'
     if narrowed:
         return (
-            '<div class="card empty"><b>没有符合条件的案件</b>放宽条件，或<a href="/review/">清除全部条件</a>。</div>'
+            '<div class="card empty"><b>没有符合条件的案件</b>这里只有等您审核的，审完的不在内。'
+            '放宽条件，或<a href="/review/">清除全部条件</a>。</div>'
         )
     return '<div class="card empty"><b>队列是空的</b>没有案件在等人审核。新投诉中拿不准或风险高的会来到这里。</div>'

@@ -13,7 +13,7 @@ from nicegui import ui
 from starlette.requests import Request
 
 from complaints.errors import Conflict, InvalidInput, JianweiError, NotFound, NotReady, Overloaded, RegistryError
-from serving.access import Right, SignInRefused
+from serving.access import DEVICE_COOKIE, LONGEST_PASSWORD, SHORTEST_PASSWORD, Right, SignInRefused
 from serving.pages.desk import Desk
 from serving.pages.sign_in import DOOR
 from serving.pages.words import ROLES
@@ -33,6 +33,9 @@ PLACES: tuple[tuple[str, str, Right], ...] = (
 
 # Seconds a page may take until something is shown; a machine that is busy with a file of complaints is slow.
 PATIENCE = 20.0
+
+# A dialog is there before the next key: what is typed at once must not be lost to a movement.
+QUICK = "transition-duration=0"
 
 _HEAD = '<link rel="stylesheet" href="/review/assets/review.css"><script src="/review/assets/review.js" defer></script>'
 # What a person is told, by the nearest class of the error; what is not here is said in general words, and logged.
@@ -59,6 +62,8 @@ _TELLS: tuple[tuple[str, str], ...] = (
     (r"another person has reviewed this case since it was skipped", "您跳过之后，别人已经审核了这个案件。"),
     (r"there is a user (.+) already", "已有用户 {}，停用的也算。"),
     (r"there is no user (.+)", "没有用户 {}。"),
+    (r"a password has (\d+) to (\d+) characters; .+", "密码要 {} 到 {} 个字，请换一个。"),
+    (r"the password or the session was changed meanwhile", "密码或登录刚刚变了，请刷新页面后再试。"),
     (r"a name has 1 to (\d+) .+", "用户名为 1 到 {} 个字：文字、数字和 . _ - @。"),
     (r".+ version (.+) did not pass its gate: (.+)\. To promote it .+", "版本 {} 没有通过关口：{}。"),
     (
@@ -91,11 +96,13 @@ def place(path: str) -> ui.page:
 def frame(request: Request, here: str, title: str) -> Desk:
     """Draw the bar at the top of a page; returns what the page works with."""
     scope = request.scope
-    desk = Desk(scope["service"], scope["person"], scope["token"])
+    desk = Desk(scope["service"], scope["person"], scope["token"], request.cookies.get(DEVICE_COOKIE))
     ui.page_title(f"{title} · 见微")
     ui.add_head_html(_HEAD)
     ui.colors(primary="#1d5f66", negative="#a92c25", positive="#37694b", warning="#8a5a06", dark="#1d2b2e")
-    ui.html(_bar(desk, here), sanitize=False)
+    ask = PasswordDialog(desk).ask
+    bar = ui.html(_bar(desk, here), sanitize=False)
+    bar.on("click", guarded(ask), js_handler="(e) => { if (e.target.closest('.ask-password')) emit() }")
     return desk
 
 
@@ -111,9 +118,45 @@ def _bar(desk: Desk, here: str) -> str:
         '<img src="/review/assets/mark.svg" alt="" width="22" height="22"><span>见微</span></a>'
         f"<nav>{links}</nav>"
         f'<div class="who"><span>{escape(person.name)}</span><span class="tag role">{ROLES[person.role]}</span>'
+        '<button type="button" class="ask-password">修改密码</button>'
         f'<form method="post" action="/review/sign-out"><input type="hidden" name="csrf" value="{person.csrf}">'
         '<button type="submit">退出</button></form></div></header>'
     )
+
+
+class PasswordDialog:
+    """A person's own password: the present one, and a new one twice."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        with ui.dialog().props(QUICK) as self._dialog, ui.element("div").classes("card").style("width:380px"):
+            ui.html("<h2>修改密码</h2>", sanitize=False)
+            self._present = self._field("当前密码", "current-password").props("autofocus")
+            self._new = self._field(f"新密码，{SHORTEST_PASSWORD} 个字以上", "new-password")
+            self._again = self._field("再输入一次新密码", "new-password")
+            with ui.element("div").classes("dialog-foot"):
+                ui.html("您在其他浏览器的登录会失效。Esc 放弃", sanitize=False).classes("muted small grow")
+                button("保存", "Enter", "btn main", self._keep)
+
+    def ask(self) -> None:
+        """Ask, with nothing typed yet."""
+        for field in (self._present, self._new, self._again):
+            field.value = ""
+        self._dialog.open()
+
+    def _field(self, name: str, kind: str) -> ui.input:
+        field = ui.input(placeholder=name, password=True).style("width:100%; margin-top:8px")
+        field.props(f'outlined dense maxlength={LONGEST_PASSWORD} autocomplete="{kind}" aria-label="{name}"')
+        return field.on("keydown.enter", guarded(self._keep))
+
+    async def _keep(self) -> None:
+        present, new = self._present.value or "", self._new.value or ""
+        if new != (self._again.value or ""):
+            say("两次输入的新密码不一样，请重新输入", "bad")
+            return
+        await self._desk.change_password(present, new)
+        self._dialog.close()
+        say("密码已修改，您的其他登录已失效", "good")
 
 
 def button(name: str, key: str, look: str, deed: Callable[..., Awaitable[Any] | Any]) -> ui.html:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+
+from serving.store.review_order import HIGH_RISK
 
 DECISIONS = {"auto": "自动", "suggest": "待选", "review": "待审"}
 REASONS = {
@@ -13,6 +15,8 @@ REASONS = {
     "not_chinese": "不是中文",
     "empty_after_cleaning": "没有内容",
 }
+# What the queue can be narrowed to beside those.
+FILTERED = {HIGH_RISK: "风险高", **REASONS}
 LEVELS = {"low": "低", "medium": "中", "high": "高"}
 SEVERITIES = {"normal": "一般", "serious": "严重", "urgent": "紧急"}
 DIMENSIONS = {"business": "业务", "financial": "财务", "reputation": "声誉", "compliance": "合规"}
@@ -40,6 +44,7 @@ ACTIONS = {
     "challenge": "影子运行",
     "add_user": "添加人员",
     "password": "修改密码",
+    "password_refused": "修改密码被拒",
     "disable_user": "停用人员",
     "enable_user": "恢复人员",
     "change_role": "修改角色",
@@ -79,9 +84,9 @@ def percent(share: float, digits: int = 0) -> str:
     return shown
 
 
-def clock(moment: datetime, now: datetime, zone: timedelta = timedelta(hours=8)) -> str:
-    """A time as people say it, in China's time: 今天 14:05, 昨天 09:30, 3月5日 09:30, 2025年12月31日."""
-    there, today = moment.astimezone(UTC) + zone, now.astimezone(UTC) + zone
+def clock(moment: datetime, now: datetime) -> str:
+    """A time as people say it, in the time zone of `now`: 今天 14:05, 昨天 09:30, 3月5日 09:30, 2025年12月31日."""
+    there, today = moment.astimezone(now.tzinfo), now
     days = (today.date() - there.date()).days
     if days in {-1, 0, 1}:
         return f"{('明天', '今天', '昨天')[days + 1]} {there:%H:%M}"

@@ -44,6 +44,7 @@ class ShadowOut(BaseModel):
 
     name: str = Field(description="Registered model")
     version: str | None = Field(description="The challenger's version")
+    champion: str = Field(description="The version that answers now; with its answers alone the challenger is compared")
     heads: list[AgreementOut] = Field(description="Agreement by head")
     disagreements: list[DisagreementOut] = Field(description="Answers that differ, the newest first")
 
@@ -62,18 +63,26 @@ async def shadow(
     head: Annotated[str | None, Query(max_length=120, description="Disagreements of this head alone")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Disagreements, at most so many")] = 50,
 ) -> ShadowOut:
-    """How often it says the same, and where it does not, the newest first. Nothing of this was told to callers."""
+    """How often it says the same, and where it does not, the newest first. Nothing of this was told to callers.
+
+    Answers that an earlier version gave are left out: against another champion the challenger starts anew.
+    """
     return await service.stored(lambda: _told(service, version, head, limit))
 
 
 def _told(service: InService, version: str | None, head: str | None, limit: int) -> ShadowOut:
     name, challenger = service.settings.model, service.source.challenger()
+    champion = service.source.current().version
     which = version or (challenger.version if challenger is not None else service.store.newest_shadow(name))
     if which is None or (head is not None and "\0" in head):  # PostgreSQL refuses U+0000, and no head has it
-        return ShadowOut(name=name, version=which, heads=[], disagreements=[])
+        return ShadowOut(name=name, version=which, champion=champion, heads=[], disagreements=[])
+    store = service.store
     return ShadowOut(
         name=name,
         version=which,
-        heads=[AgreementOut(**asdict(one)) for one in service.store.shadow_agreement(name, which)],
-        disagreements=[DisagreementOut(**asdict(one)) for one in service.store.disagreements(name, which, head, limit)],
+        champion=champion,
+        heads=[AgreementOut(**asdict(one)) for one in store.shadow_agreement(name, which, champion)],
+        disagreements=[
+            DisagreementOut(**asdict(one)) for one in store.disagreements(name, which, champion, head, limit)
+        ],
     )

@@ -17,11 +17,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    String,
     and_,
     bindparam,
     func,
     insert,
-    not_,
     or_,
     select,
     text,
@@ -103,29 +103,18 @@ def _alike(connection: Connection, draft: Draft, customer: str | None, issue_id:
     """Earlier complaints of this customer on this subject, other tickets alone."""
     if customer is None:
         return 0
-    table, arrival = assessments.c, draft.arrival
-    kind = table.category == arrival.category if history.parent else table.label == draft.label
-    product: ColumnElement[bool] = (
-        or_(table.product == arrival.product, table.product == "") if arrival.product else true()
-    )
-    other = (
-        or_(table.ticket_id.is_(None), table.ticket_id != draft.ticket_id, not_(same_caller(draft)))
-        if draft.ticket_id
-        else true()
-    )
-    query = (
-        select(func.count())
-        .select_from(assessments)
-        .where(
-            table.customer == customer,
-            table.counted,
-            table.at <= arrival.at,
-            table.at > arrival.at - timedelta(days=history.days),
-            or_(table.issue_id == issue_id, and_(kind, product)),
-            other,
-        )
-    )
-    return int(connection.execute(query).scalar_one())
+    arrival = draft.arrival
+    values = {
+        "customer": customer,
+        "at": arrival.at,
+        "after": arrival.at - timedelta(days=history.days),
+        "issue": issue_id,
+        "kind": arrival.category if history.parent else draft.label,
+        "product": arrival.product,
+        "ticket": draft.ticket_id,
+        "caller": draft.caller,
+    }
+    return int(connection.execute(_ALIKE_PARENT if history.parent else _ALIKE_LEAF, values).scalar_one())
 
 
 def same_caller(draft: Draft) -> ColumnElement[bool]:
@@ -152,6 +141,30 @@ def find_salt(connection: Connection) -> str:
 
 
 # Statements are built once: making one costs SQLAlchemy more than running it.
+_ALIKE = (
+    select(func.count())
+    .select_from(assessments)
+    .where(
+        assessments.c.customer == bindparam("customer"),
+        assessments.c.counted,
+        assessments.c.at <= bindparam("at"),
+        assessments.c.at > bindparam("after"),
+        or_(  # another ticket, or one of this number that another caller gave it
+            bindparam("ticket", type_=String).is_(None),
+            assessments.c.ticket_id.is_(None),
+            assessments.c.ticket_id != bindparam("ticket"),
+            and_(
+                bindparam("caller", type_=String).is_not(None),
+                func.coalesce(assessments.c.caller, bindparam("caller")) != bindparam("caller"),
+            ),
+        ),
+    )
+)
+_PRODUCT = or_(assessments.c.product.in_((bindparam("product"), "")), bindparam("product", type_=String) == "")
+_ALIKE_LEAF, _ALIKE_PARENT = (
+    _ALIKE.where(or_(assessments.c.issue_id == bindparam("issue"), and_(kind == bindparam("kind"), _PRODUCT)))
+    for kind in (assessments.c.label, assessments.c.category)
+)
 _CENTRES = (
     # Whether it is late is said by the database: five hundred times as Python objects would cost a millisecond.
     select(issues.c.id, issues.c.centre, type_coerce(issues.c.first_at > bindparam("until"), Integer).label("later"))

@@ -102,6 +102,21 @@ class People(Database):
             connection.execute(delete(sessions).where(sessions.c.user == name))
             connection.execute(delete(devices).where(devices.c.user == name))
 
+    def change_password(self, session: str, before: str, password: str, device: str | None, now: datetime) -> None:
+        """Give the person of a session another password than `before`; only this session and this browser stay.
+
+        It stands in the audit log. Raises Conflict where the password or the session was changed meanwhile.
+        """
+        with self._write() as connection:
+            name = connection.execute(select(sessions.c.user).where(sessions.c.token == session)).scalar_one_or_none()
+            here = and_(users.c.name == name, users.c.password == before)
+            values = {"password": password, "failures": 0, "locked_until": None}
+            if connection.execute(update(users).where(here).values(**values)).rowcount == 0:
+                raise Conflict("the password or the session was changed meanwhile")
+            connection.execute(delete(sessions).where(sessions.c.user == name, sessions.c.token != session))
+            connection.execute(delete(devices).where(devices.c.user == name, devices.c.token != (device or "")))
+            write_log(connection, str(name), "password", str(name), {}, now)
+
     def enable_user(self, name: str) -> None:
         """Let a disabled person sign in again, with the password they had; raises NotFound."""
         with self._write() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 import orjson
 from sqlalchemy import func, select
@@ -19,11 +20,16 @@ _TEXTS = 3000
 _LUCK = 16
 
 
+# Name and version.
+Model: TypeAlias = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One head of one prediction and the last explicit word on it, of its first review."""
+    """One head of one prediction, made at `created_at`, and the last explicit word on it, of its first review."""
 
     prediction_id: str
+    created_at: datetime
     given_at: datetime
     head: str
     predicted: str
@@ -37,11 +43,23 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What came in in a period: head -> label -> how many, how many predictions in all, and some of the texts."""
+    """What came in in a period: model -> predictions; model -> head -> label -> how many; and some of the texts."""
 
-    predictions: int
-    labels: dict[str, dict[str, int]]
+    predictions: dict[Model, int]
+    labels: dict[Model, dict[str, dict[str, int]]]
     texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One model's predictions of a period that were drawn for the audit, and how many of these are reviewed.
+
+    `auto`: head -> label -> how many of those drawn, reviewed or not, it answered with it alone.
+    """
+
+    drawn: int
+    reviewed: int
+    auto: dict[str, dict[str, int]]
 
 
 class Quality(Database):
@@ -75,31 +93,45 @@ class Quality(Database):
     def traffic(self, since: datetime, until: datetime) -> Traffic:
         """Predictions given from `since` until before `until`; the texts, as they were sent, are drawn from all."""
         there = (predictions.c.created_at >= since, predictions.c.created_at < until)
-        heads = prediction_heads.c
+        heads, model = prediction_heads.c, (predictions.c.model_name, predictions.c.model_version)
+        totals = select(*model, func.count()).where(*there).group_by(*model)
         counts = (
-            select(heads.head, heads.label, func.count())
+            select(*model, heads.head, heads.label, func.count())
             .join(predictions, predictions.c.id == heads.prediction_id)
             .where(*there)
-            .group_by(heads.head, heads.label)
+            .group_by(*model, heads.head, heads.label)
         )
-        labels: dict[str, dict[str, int]] = {}
+        labels: dict[Model, dict[str, dict[str, int]]] = {}
         with self._read() as connection:
-            for head, label, count in connection.execute(counts):
-                labels.setdefault(head, {})[label] = count
-            total = connection.execute(select(func.count()).select_from(predictions).where(*there)).scalar_one()
+            total = {(name, version): count for name, version, count in connection.execute(totals)}
+            for name, version, head, label, count in connection.execute(counts):
+                labels.setdefault((name, version), {}).setdefault(head, {})[label] = count
             drawn = select(predictions.c.id).where(*there).order_by(func.substr(predictions.c.id, _LUCK)).limit(_TEXTS)
             requests = select(predictions.c.request).where(predictions.c.id.in_(drawn))
             texts = [orjson.loads(one)["text"] for one in connection.execute(requests).scalars()]
         return Traffic(total, labels, texts)
 
-    def audited(self, since: datetime, until: datetime, model: tuple[str, str]) -> tuple[int, int]:
-        """How many predictions of a model (name, version) were drawn for the audit, and how many of them reviewed."""
-        there = (reviews.c.audit, reviews.c.entered_at >= since, reviews.c.entered_at < until)
-        own = (predictions.c.model_name == model[0], predictions.c.model_version == model[1])
-        query = select(func.count(), func.count(reviews.c.done_at)).join(
-            predictions, predictions.c.id == reviews.c.prediction_id
+    def audited(self, since: datetime, until: datetime, model: Model) -> Audited:
+        """What of a model's predictions from `since` until before `until` was drawn for the audit."""
+        there = (
+            reviews.c.audit,
+            reviews.c.entered_at >= since,
+            reviews.c.entered_at < until,
+            predictions.c.model_name == model[0],
+            predictions.c.model_version == model[1],
         )
-        query = query.where(*there, *own)
+        cases = reviews.join(predictions, predictions.c.id == reviews.c.prediction_id)
+        total = select(func.count(), func.count(reviews.c.done_at)).select_from(cases).where(*there)
+        heads = prediction_heads.c
+        answers = (
+            select(heads.head, heads.label, func.count())
+            .select_from(cases.join(prediction_heads, heads.prediction_id == reviews.c.prediction_id))
+            .where(*there, heads.decision == "auto")
+            .group_by(heads.head, heads.label)
+        )
+        auto: dict[str, dict[str, int]] = {}
         with self._read() as connection:
-            drawn, done = connection.execute(query).one()
-        return drawn, done
+            drawn, reviewed = connection.execute(total).one()
+            for head, label, count in connection.execute(answers):
+                auto.setdefault(head, {})[label] = count
+        return Audited(drawn, reviewed, auto)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, and_, cast, func, insert, not_, or_, select
+from sqlalchemy import ColumnElement, Integer, and_, cast, func, insert, not_, or_, select
 
 from complaints.records import HeadPrediction
 from serving.store.database import Database
 from serving.store.review_tables import shadows
-from serving.store.tables import prediction_heads
+from serving.store.tables import prediction_heads, predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,10 @@ class Disagreement:
     shadow_confidence: float
 
 
-_SAME_HEAD = and_(
-    prediction_heads.c.prediction_id == shadows.c.prediction_id, prediction_heads.c.head == shadows.c.head
-)
+_BOTH = shadows.join(
+    prediction_heads,
+    and_(prediction_heads.c.prediction_id == shadows.c.prediction_id, prediction_heads.c.head == shadows.c.head),
+).join(predictions, predictions.c.id == shadows.c.prediction_id)
 _GIVEN, _OTHER = prediction_heads.c.label, shadows.c.label
 # `serving.quality.right` in SQL. No LIKE: `_` in a label would stand for any character.
 _AGREE = or_(
@@ -87,8 +88,8 @@ class Shadows(Database):
         with self._read() as connection:
             return connection.execute(query.limit(1)).scalar_one_or_none()
 
-    def shadow_agreement(self, name: str, version: str) -> list[Agreement]:
-        """Head by head, how often a version in shadow says what was answered."""
+    def shadow_agreement(self, name: str, version: str, champion: str) -> list[Agreement]:
+        """Head by head, how often a version in shadow says what the version `champion` answered."""
         answered = prediction_heads.c
         query = (
             select(
@@ -98,18 +99,18 @@ class Shadows(Database):
                 func.sum(cast(answered.decision == "auto", Integer)),
                 func.sum(cast(shadows.c.decision == "auto", Integer)),
             )
-            .join(prediction_heads, _SAME_HEAD)
-            .where(shadows.c.model_name == name, shadows.c.model_version == version)
+            .select_from(_BOTH)
+            .where(*_versions(name, version, champion))
             .group_by(shadows.c.head)
             .order_by(shadows.c.head)
         )
         with self._read() as connection:
             return [Agreement(row[0], *(int(value) for value in row[1:])) for row in connection.execute(query)]
 
-    def disagreements(self, name: str, version: str, head: str | None, most: int) -> list[Disagreement]:
-        """Where a version in shadow says another label than was answered, the newest first."""
+    def disagreements(self, name: str, version: str, champion: str, head: str | None, most: int) -> list[Disagreement]:
+        """Where a version in shadow says another label than the version `champion` answered, the newest first."""
         answered = prediction_heads.c
-        where = [shadows.c.model_name == name, shadows.c.model_version == version, not_(_AGREE)]
+        where = [*_versions(name, version, champion), not_(_AGREE)]
         if head is not None:
             where.append(shadows.c.head == head)
         query = (
@@ -124,10 +125,21 @@ class Shadows(Database):
                 shadows.c.decision.label("shadow_decision"),
                 shadows.c.confidence.label("shadow_confidence"),
             )
-            .join(prediction_heads, _SAME_HEAD)
+            .select_from(_BOTH)
             .where(*where)
             .order_by(shadows.c.at.desc(), shadows.c.prediction_id.desc(), shadows.c.head)
             .limit(most)
         )
         with self._read() as connection:
             return [Disagreement(**row) for row in connection.execute(query).mappings()]
+
+
+def _versions(name: str, version: str, champion: str) -> list[ColumnElement[bool]]:
+    """One version of a model in shadow of one that answered: what other pairs said of each other is not mixed in."""
+    answered = predictions.c
+    return [
+        shadows.c.model_name == name,
+        shadows.c.model_version == version,
+        answered.model_name == name,
+        answered.model_version == champion,
+    ]

@@ -23,6 +23,7 @@ from complaints.records import Complaint, Prediction
 from complaints.risk import Policy
 from complaints.text import clean
 from jianwei.default_model import packaged_bundle
+from training.directions import directions
 from training.evaluate import evaluate
 from training.model import TriageModel, cut_vocabulary, load_base
 from training.scope import foreign_texts
@@ -178,6 +179,30 @@ def test_going_public_raises_the_index(
     rise = [b.risk.propagation.index - a.risk.propagation.index for a, b in zip(answers, after, strict=True)]
     assert np.mean(rise) > 1
     assert np.mean(np.array(rise) >= 0) > 0.9
+
+
+# change -> the least share that does not go the wrong way, and that moves as it must where it can: what the model
+# reaches, less what another processor's rounding may change. It misses two threats in five, and most settlements; that
+# an agent swore is no tone of the customer's (data/GUIDE.md), and only must not soften the answer.
+WAYS = {
+    "customer swears": (0.97, 0.95),
+    "agent swears": (0.97, 0.0),
+    "settled, with thanks": (0.97, 0.25),
+    "already public": (0.97, 0.95),
+    "threat to go public": (0.97, 0.55),
+    "will not go public": (0.88, None),
+    "another fact, category": (0.95, 0.95),
+    "another fact, department": (0.95, 0.95),
+}
+
+
+def test_what_matters_moves_answers_the_right_way(predictor: Predictor) -> None:
+    found = directions(predictor)
+    assert found.keys() == WAYS.keys()
+    for name, (kept, moved) in WAYS.items():
+        assert found[name]["kept"] >= kept, f"{name}: {found[name]}"
+        assert (found[name]["moved"] is None) == (moved is None), f"{name}: {found[name]}"
+        assert moved is None or found[name]["moved"] >= moved, f"{name}: {found[name]}"
 
 
 def test_the_card_holds_the_measured_figures(predictor: Predictor) -> None:

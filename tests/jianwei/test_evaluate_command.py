@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from complaints.errors import InvalidInput
+from jianwei.default_model import packaged_bundle
 from serving.settings import Settings
 
 Command = Callable[..., tuple[int, str, str]]
@@ -93,3 +95,49 @@ def test_a_recipe_without_a_test_part_says_so(evaluate: Command, recipe: Callabl
     code, _, err = evaluate(recipe("consumer", 0))
     assert code == 2
     assert "consumer.yaml has no test part" in err
+
+
+@pytest.fixture
+def page(evaluate: Command, tmp_path: Path) -> Callable[[], tuple[int, str]]:
+    """Evaluate the packaged model on a few rows with a page: exit status and standard error."""
+    (tmp_path / "in.csv").write_text("text,d\n" + "".join(f"{t},{d}\n" for t, d in ROWS), encoding="utf-8")
+
+    def run() -> tuple[int, str]:
+        code, _, err = evaluate(
+            "--data", tmp_path / "in.csv", "--head", "department=d", "--bundle", packaged_bundle(),
+            "--report", tmp_path / "page.html",
+        )  # fmt: skip
+        return code, err
+
+    return run
+
+
+def test_a_page_is_logged_to_mlflow_too(page: Callable[[], tuple[int, str]], tmp_path: Path) -> None:
+    code, err = page()
+    assert code == 0, err
+    run_id = re.findall(r"logged to MLflow run (\w+)", err)[0]
+    files = list((tmp_path / "home" / "artifacts" / "consumer" / run_id).rglob("report.html"))
+    assert [file.read_text(encoding="utf-8") for file in files] == [(tmp_path / "page.html").read_text("utf-8")]
+
+
+@pytest.mark.parametrize("registry", ["http://127.0.0.1:9", "sqlite:///{}/in.csv"])
+def test_a_registry_that_is_dead_or_none_costs_no_page(
+    page: Callable[[], tuple[int, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    registry: str,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.format(tmp_path))
+    code, err = page()
+    assert code == 0, err
+    assert (tmp_path / "page.html").read_text("utf-8").startswith("<!doctype html>")
+    (warning,) = [one for one in caplog.messages if "MLflow" in one]
+    assert warning.startswith("the page is written, but not logged to MLflow: see to MLFLOW_TRACKING_URI (")
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_work(evaluate: Command, recipe: Callable[..., Path]) -> None:
+    code, _, err = evaluate(recipe("consumer", 0.25), "--report", "nowhere/page.html")
+    assert code == 2
+    assert "there is no folder nowhere" in err
+    assert "model:" not in err

@@ -198,8 +198,10 @@ from serving.app import create_app
 from serving.champion import Fixed, load
 from serving.settings import Settings
 
-source = Fixed(load(Path(sys.argv[1]), Policy.load(), version="1", alias=None))
-config = uvicorn.Config(create_app(Settings(**json.loads(sys.argv[2])), source), port=0)
+source = Fixed(load(Path(sys.argv[1]), Policy.load(), version="1", alias=None)) if sys.argv[1] else None
+app = create_app(Settings(**json.loads(sys.argv[2])), source)
+# Lines of the log would fill the pipe, from which one line alone is read.
+config = uvicorn.Config(app, port=0, access_log=False, log_config=None)
 
 class Announcing(uvicorn.Server):
     async def startup(self, sockets=None):
@@ -211,10 +213,14 @@ Announcing(config).run()
 
 
 @contextmanager
-def _apart(bundle: Bundle, **settings: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The service in a process of its own, which may be killed: its address, and the process."""
+def _apart(bundle: Bundle | None, **settings: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The service in a process of its own, which may be killed: its address, and the process.
+
+    Without a bundle the registry's champion answers.
+    """
+    path = "" if bundle is None else str(bundle.path)
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(bundle.path), json.dumps({"workers": 2, **settings}, default=str)],
+        [sys.executable, "-c", SERVER, path, json.dumps({"workers": 2, **settings}, default=str)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

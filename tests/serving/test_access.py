@@ -138,6 +138,48 @@ def test_a_browser_is_forgotten_in_time_and_with_another_password(store: Store) 
     assert sign_in(store, "王芳", "another password", NOW, later.device).device != later.device
 
 
+def test_a_person_changes_their_own_password_and_keeps_this_session_alone(store: Store) -> None:
+    here, there = sign_in(store, "王芳", PASSWORD, NOW), sign_in(store, "王芳", PASSWORD, NOW)
+    access.change_password(store, here.token, PASSWORD, "another password", NOW, here.device)
+    assert signed_in(store, here.token, NOW).name == "王芳"
+    with pytest.raises(SignInRefused):
+        signed_in(store, there.token, NOW)
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", PASSWORD, NOW)
+    assert sign_in(store, "王芳", "another password", NOW, here.device).device == here.device
+    assert sign_in(store, "王芳", "another password", NOW, there.device).device != there.device
+    [line] = store.logged(action="password")
+    assert (line.actor, line.subject, line.detail) == ("王芳", "王芳", {})
+
+
+def test_a_wrong_present_password_counts_as_one_at_signing_in(store: Store) -> None:
+    home = sign_in(store, "王芳", PASSWORD, NOW)
+    for _ in range(FORGIVEN):
+        with pytest.raises(Forbidden, match="当前密码不对"):
+            access.change_password(store, home.token, "wrong password", "another password", NOW, home.device)
+    with pytest.raises(Forbidden):
+        access.change_password(store, home.token, PASSWORD, "another password", NOW, home.device)
+    with pytest.raises(SignInRefused):
+        sign_in(store, "王芳", PASSWORD, NOW, home.device)
+    assert signed_in(store, home.token, NOW).name == "王芳"
+    refused = [one.detail["locked"] for one in store.logged(action="password_refused")]
+    assert (refused.count(False), refused.count(True)) == (FORGIVEN, 1)
+    access.change_password(store, home.token, PASSWORD, "another password", NOW + timedelta(seconds=31), home.device)
+
+
+def test_a_new_password_that_cannot_be_used_or_comes_too_late_changes_nothing(store: Store) -> None:
+    home = sign_in(store, "王芳", PASSWORD, NOW)
+    with pytest.raises(InvalidInput, match="10 to 200 characters"):
+        access.change_password(store, home.token, PASSWORD, "short", NOW, home.device)
+    with pytest.raises(SignInRefused):
+        access.change_password(store, "no session", PASSWORD, "another password", NOW, home.device)
+    session = access._digest(home.token)
+    with pytest.raises(Conflict):  # somebody else gave another one meanwhile
+        store.change_password(session, "what it was before", "hash", None, NOW)
+    assert sign_in(store, "王芳", PASSWORD, NOW, home.device).device == home.device
+    assert store.logged(action="password") == []
+
+
 def test_a_password_that_was_hashed_otherwise_is_hashed_again_at_the_next_sign_in(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

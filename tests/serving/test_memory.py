@@ -40,3 +40,28 @@ def test_threads_share_one_arena() -> None:
     }
     assert arenas["one"] == 1
     assert arenas["many"] > 1
+
+
+HOLES = """
+import ctypes
+from pathlib import Path
+from serving.memory import give_back
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+blocks = [ctypes.c_void_p(library.malloc(64_000)) for _ in range(1000)]
+for block in blocks:
+    ctypes.memset(block, 1, 64_000)
+for block in blocks[:-1]:  # the last one keeps the system from getting back those before it
+    library.free(block)
+before = resident()
+give_back()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library")
+def test_what_is_free_is_given_back() -> None:
+    given = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True).stdout
+    assert int(given) > 50_000_000

@@ -6,10 +6,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serving.quality import FEWEST, agreed, calibrated, drifted, kept, quality, right, tally
+from serving.quality import (
+    FEWEST,
+    Drift,
+    Tally,
+    agreed,
+    answered,
+    calibrated,
+    drifted,
+    kept,
+    quality,
+    right,
+    tally,
+)
+from serving.replay import wilson
 from serving.store import review_quality
 from serving.store.queries import Store
-from serving.store.review_quality import Judged, Traffic
+from serving.store.review_quality import Audited, Judged, Model, Traffic
 from serving.store.review_words import Word
 
 NOW = datetime(2026, 3, 4, 2, tzinfo=UTC)  # a Wednesday
@@ -17,8 +30,9 @@ NOW = datetime(2026, 3, 4, 2, tzinfo=UTC)  # a Wednesday
 
 def judged(label: str = "a", said: str | None = None, **changes: object) -> Judged:
     values = {
-        "prediction_id": "p", "given_at": NOW, "head": "category", "predicted": label, "label": said or label,
-        "decision": "auto", "confidence": 0.9, "audit": True, "model_name": "m", "model_version": "7",
+        "prediction_id": "p", "created_at": NOW, "given_at": NOW, "head": "category", "predicted": label,
+        "label": said or label, "decision": "auto", "confidence": 0.9, "audit": True,
+        "model_name": "m", "model_version": "7",
     }  # fmt: skip
     return Judged(**(values | changes))  # type: ignore[arg-type]
 
@@ -38,14 +52,75 @@ def test_weeks_begin_on_monday() -> None:
     ]  # fmt: skip
 
 
+def test_the_worst_answers_come_first_and_few_say_little() -> None:
+    week = NOW
+    tallies = [Tally(week, "h", "often", 40, 10), Tally(week - timedelta(days=7), "h", "often", 20, 30)]
+    tallies += [Tally(week, "h", "once", 0, 1), Tally(week, "h", "good", 99, 1), Tally(week, "other", "often", 0, 9)]
+    often, once, good = answered(tallies, "h")
+    assert (often.label, often.accepted, often.corrected, often.share) == ("often", 60, 40, 0.6)
+    assert often.interval == (0.502, 0.6906)  # Wilson (1927) of 60 in 100
+    assert (once.label, good.label) == ("once", "good")
+    assert answered(tallies, "nothing") == []
+
+
 def test_only_audited_auto_counts_for_the_promise() -> None:
     said = [judged()] * 45 + [judged("a", "b")] * 5
     said += [judged("a", "b", audit=False)] * 50 + [judged("a", "b", decision="suggest")] * 50
-    [one, other] = kept(said, {"category": 0.95, "department": 0.9})
+    drawn = {"category": {"a": 50}}
+    [one, other] = kept(said, drawn, {"category": 0.95, "department": 0.9})
     # Wilson (1927) of 45 in 50: 0.7864 to 0.9565
-    assert (one.right, one.tried, one.interval, one.broken) == (45, 50, (0.7864, 0.9565), False)
-    assert (other.tried, other.interval, other.broken) == (0, (0.0, 1.0), False)
-    assert kept(said, {"category": 0.97})[0].broken
+    assert (one.right, one.tried, one.share, one.interval, one.broken) == (45, 50, 0.9, (0.7864, 0.9565), False)
+    assert (other.tried, other.interval, other.uncovered, other.broken) == (0, (0.0, 1.0), 0.0, False)
+    assert kept(said, drawn, {"category": 0.97})[0].broken
+
+
+def test_which_audited_cases_are_reviewed_first_does_not_sway_what_auto_is_worth() -> None:
+    """Easy answers are a tenth of what was drawn and three quarters of what was reviewed."""
+    said = [judged("easy")] * 75 + [judged("hard")] * 15 + [judged("hard", "easy")] * 10
+    [one] = kept(said, {"category": {"easy": 50 * 3, "hard": 450 * 3}}, {"category": 0.9})
+    assert (one.right, one.tried, one.uncovered) == (90, 100, 0.0)
+    assert one.share == pytest.approx(0.1 * 1 + 0.9 * 0.6)
+    size = 0.64 * 0.36 / (0.9**2 * 0.6 * 0.4 / 25)  # answers that vary as much; the weights alone would leave 30.7
+    assert one.interval == wilson(0.64 * size, size)
+    assert one.interval[0] < 0.5
+    assert one.broken  # the plain 90 of 100 were not
+    # Here the strata vary less than 50 answers would: that is no more knowledge than 50 answers are.
+    [even] = kept(said[50:], {"category": {"easy": 75, "hard": 75}}, {})
+    assert (even.share, even.interval) == (pytest.approx(0.8), wilson(40, 50))
+
+
+def test_with_all_reviewed_the_labels_do_not_matter() -> None:
+    said = [judged("a")] * 70 + [judged("b")] * 20 + [judged("b", "a")] * 9 + [judged("c", "a")]
+    [one] = kept(said, {"category": {"a": 70, "b": 29, "c": 1}}, {})
+    assert (one.share, one.interval, one.uncovered) == (pytest.approx(0.9), wilson(90, 100), 0.0)
+
+
+def test_what_nobody_has_reviewed_is_told_and_refutes_nothing() -> None:
+    said = [judged("a")] * 20 + [judged("a", "b")] * 20
+    [one] = kept(said, {"category": {"a": 60, "b": 40}}, {"category": 0.75})
+    assert (one.share, one.uncovered) == (0.5, pytest.approx(0.4))
+    assert one.interval[1] < 0.75
+    assert not one.broken  # with all b right it could be kept
+    assert kept(said, {"category": {"a": 100, "b": 4}}, {"category": 0.75})[0].broken
+    [none] = kept([], {"category": {"a": 60}}, {})
+    assert (none.tried, none.interval, none.uncovered) == (0, (0.0, 1.0), 1.0)
+
+
+def test_labels_are_compared_within_one_model() -> None:
+    texts = [f"空调不制冷第{i}次报修没人上门" for i in range(200)]
+    old, new = ("m", "7"), ("m", "8")
+    habits = {old: {"category": {"a": 90, "b": 10}}, new: {"category": {"a": 10, "b": 90}}}
+
+    def drift(recent: dict[Model, int], before: dict[Model, int]) -> Drift:
+        return drifted(Traffic(recent, habits, texts), Traffic(before, habits, texts), new)
+
+    same = drift({old: 200, new: 100}, {old: 200, new: 100})
+    assert (same.model, same.answers, same.labels["category"].value) == (new, (100, 100), 0)
+    lately = drift({new: 100, old: FEWEST}, {old: 100})  # as one pot they would have moved
+    assert (lately.model, lately.answers, lately.labels["category"].value) == (old, (100, 0), 0)
+    for recent, before in (({new: 100}, {old: 100}), ({new: 100, old: FEWEST - 1}, {new: FEWEST - 1, old: 100})):
+        alone = drift(recent, before)
+        assert (alone.model, alone.labels, alone.words.value) == (None, {}, 0)
 
 
 def test_calibration_of_all_and_of_the_audited() -> None:
@@ -60,24 +135,6 @@ def test_agreement_is_by_head_and_case() -> None:
     second = [judged("a", "x", prediction_id="1"), judged("a", "x", prediction_id="2"), judged(prediction_id="3")]
     assert agreed(first, second)["category"].pairs == 2
     assert agreed(first, second)["category"].same == 0.5
-
-
-def test_drift_is_told_in_plain_words() -> None:
-    usual = [f"空调不制冷第{i}次报修没人上门" for i in range(200)]
-    same = drifted(
-        Traffic(200, {"category": {"a": 100, "b": 100}}, usual), Traffic(200, {"category": {"a": 100, "b": 100}}, usual)
-    )
-    assert same.told == ["标签、长度与用词都与此前四周相近。"]
-    new = [f"充电宝快充起火烧坏了桌子还伤了人第{i}次" for i in range(100)]
-    moved = drifted(
-        Traffic(100, {"category": {"a": 10, "b": 90}}, new), Traffic(200, {"category": {"a": 100, "b": 100}}, usual)
-    )
-    text = "".join(moved.told)
-    assert "category 的分布变化明显" in text
-    assert "文本长度变化明显" in text
-    assert "起火" in text or "快充" in text or "充电" in text
-    few = drifted(Traffic(1, {}, new[: FEWEST - 1]), Traffic(1, {}, usual))
-    assert few.told[0].startswith("样本不足")
 
 
 def test_what_the_store_counts(url: str, put: object) -> None:
@@ -96,10 +153,16 @@ def test_what_the_store_counts(url: str, put: object) -> None:
     assert found[drawn, "category"].audit
     [second] = [one for one in store.judged(since, until, second=True) if one.head == "category"]
     assert (second.prediction_id, second.label) == (case, "quality.defect")
-    assert store.audited(since, until, ("m", "7")) == (1, 1)
-    traffic = store.traffic(since, until)
-    assert (traffic.predictions, sorted(traffic.texts)) == (2, ["物流慢", "空调坏了"])
-    assert traffic.labels["category"] == {"quality.defect": 2}
+    put(store, "还在等", decision="auto", share=1.0, vector=2, at=now)  # type: ignore[operator]
+    put(store, "要人看", share=1.0, vector=3, at=now)  # type: ignore[operator]
+    found = store.audited(since, until, ("m", "7"))
+    assert (found.drawn, found.reviewed) == (3, 1)
+    assert found.auto == {"category": {"quality.defect": 2}, "department": {"quality": 3}}
+    assert store.audited(now, until, ("m", "7")).drawn == 2
+    assert store.audited(since, until, ("m", "8")) == Audited(0, 0, {})
+    traffic = store.traffic(since, now)
+    assert (traffic.predictions, sorted(traffic.texts)) == ({("m", "7"): 2}, ["物流慢", "空调坏了"])
+    assert traffic.labels == {("m", "7"): {"category": {"quality.defect": 2}, "department": {"quality": 2}}}
     assert store.judged(until, until + timedelta(days=1)) == []
     store.close()
 
@@ -113,8 +176,22 @@ def test_a_promise_is_of_the_model_that_gave_it(url: str, put: object) -> None:
         report = quality(store, since, until, {"category": 0.9}, model)
         assert [(one.head, one.tried) for one in report.kept if one.head == "category"] == [("category", tried)]
         assert len(report.calibrated) == 4 * tried  # two heads, the audited cases and all
-        assert report.audited == (tried, tried)
+        assert (report.audited.drawn, report.audited.reviewed) == (tried, tried)
         assert len(report.tallies) == 2  # whoever gave the answer
+    store.close()
+
+
+def test_what_came_in_before_the_period_is_not_of_its_audit(url: str, put: object) -> None:
+    store = Store(url)
+    cases = [
+        put(store, decision="auto", share=1.0, at=at, vector=day)  # type: ignore[operator]
+        for day, at in enumerate((NOW - timedelta(days=9), NOW - timedelta(days=2)))
+    ]
+    for case in cases:
+        store.review(case, "王", {}, taxonomy_version="1", now=NOW)
+    report = quality(store, NOW - timedelta(days=7), NOW + timedelta(days=1), {}, ("m", "7"))
+    assert [(one.head, one.tried, one.uncovered) for one in report.kept] == [("category", 1, 0), ("department", 1, 0)]
+    assert sum(one.accepted for one in report.tallies) == 4  # what was said of both
     store.close()
 
 
@@ -125,7 +202,7 @@ def test_the_texts_are_of_the_whole_period(url: str, put: object, monkeypatch: p
         put(store, f"第{day}天", copies=20, at=since + timedelta(days=day), vector=day)  # type: ignore[operator]
     put(store, "以后", at=NOW, vector=9)  # type: ignore[operator]
     traffic = store.traffic(since, NOW)
-    assert (traffic.predictions, len(traffic.texts)) == (80, 20)
+    assert (traffic.predictions, len(traffic.texts)) == ({("m", "7"): 80}, 20)
     assert len(set(traffic.texts)) > 1  # all of one day: once in 10^18
     assert sorted(store.traffic(since, NOW).texts) == sorted(traffic.texts)
     store.close()

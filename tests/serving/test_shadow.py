@@ -14,13 +14,17 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from complaints.records import Complaint, HeadPrediction
 from complaints.risk import Policy
+from serving.app import create_app
 from serving.champion import Fixed, Snapshot, load
 from serving.settings import Settings
 from serving.shadow import WAITING, Shadow
 from serving.store.queries import Store
+
+EMPTY: dict[str, Any] = {"heads": [], "disagreements": []}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def client(served: Any, snapshot: Snapshot, challenger: Snapshot, tmp_path: Path
 
 
 def test_its_answers_are_listed_beside_those_that_were_given(client: httpx.Client, wait_until: Any) -> None:
-    assert client.get("/v1/shadow").json() == {"name": "consumer", "version": "8", "heads": [], "disagreements": []}
+    assert client.get("/v1/shadow").json() == {"name": "consumer", "version": "8", "champion": "7"} | EMPTY
     given = client.post("/v1/predictions", json={"text": "空调坏了"}).json()
     batch = client.post("/v1/predictions:batch", json={"items": [{"text": "物流慢"}, {"text": ""}, {"text": "退款"}]})
     assert batch.status_code == 200
@@ -114,6 +118,28 @@ def test_it_waits_while_callers_do(snapshot: Snapshot, store: Store, wait_until:
     shadow.close()
 
 
+def test_it_works_on_an_idle_core_alone(snapshot: Snapshot, wait_until: Any, tmp_path: Path) -> None:
+    slow = Slow(snapshot.predictor)
+    slow.gate.set()
+    source = Fixed(snapshot, replace(snapshot, predictor=slow))  # type: ignore[arg-type]
+    app, go = create_app(Settings(home=tmp_path, workers=2, shadow_share=1.0), source), threading.Event()
+    with TestClient(app):
+        service = app.state.service
+        jobs = [service.workers.submit(lambda: go.wait(10)) for _ in range(2)]
+        wait_until(lambda: service.workers.depth == 0)  # nothing waits, and both cores answer
+        service.shadow.offer("pred_1", Complaint(text="空调"))
+        time.sleep(0.2)
+        assert slow.asked == 0
+        go.set()
+        wait_until(lambda: slow.asked == 1)
+        assert all(job.result(10) for job in jobs)
+        go.clear()
+        service.workers.submit(lambda: go.wait(10))
+        service.shadow.offer("pred_2", Complaint(text="空调"))
+        wait_until(lambda: slow.asked == 2)  # one core of two is idle
+        go.set()
+
+
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
 def test_it_answers_where_its_priority_cannot_be_lowered(
     snapshot: Snapshot, store: Store, wait_until: Any, monkeypatch: pytest.MonkeyPatch, platform: str
@@ -166,11 +192,40 @@ def test_a_parent_and_its_part_agree(url: str, put: Any) -> None:
             decision="auto", label=other, name=other, confidence=0.9, threshold=0.5, prediction_set=(other,), top_k=()
         )
         store.save_shadow(prediction_id, ("m", "8"), {"category": answer}, datetime.now(UTC))
-    [found] = store.shadow_agreement("m", "8")
+    [found] = store.shadow_agreement("m", "8", "7")
     assert (found.answers, found.same) == (len(pairs), sum(same for *_, same in pairs))
-    different = {(one.label, one.shadow_label) for one in store.disagreements("m", "8", None, 10)}
+    different = {(one.label, one.shadow_label) for one in store.disagreements("m", "8", "7", None, 10)}
     assert different == {(given, other) for given, other, same in pairs if not same}
     store.close()
+
+
+def test_other_pairs_of_versions_are_not_mixed_in(
+    served: Any, snapshot: Snapshot, challenger: Snapshot, wait_until: Any, tmp_path: Path
+) -> None:
+    """The champion is swapped while the challenger stays, and then the other way round."""
+    source = Fixed(snapshot, challenger)
+    with served(Settings(home=tmp_path, workers=2, shadow_share=1.0), source) as client:
+
+        def compared(answers: int) -> bool:
+            told = client.get("/v1/shadow").json()
+            return [one["answers"] for one in told["heads"]] == [answers] * 4
+
+        ids = []
+        for champion, beside in ((snapshot, challenger), (replace(snapshot, version="9"), challenger)):
+            source._snapshot, source._challenger = champion, beside
+            assert client.get("/v1/shadow").json()["heads"] == []
+            ids.append(client.post("/v1/predictions", json={"text": "空调坏了"}).json()["id"])
+            wait_until(lambda: compared(1))
+        told = client.get("/v1/shadow").json()
+        assert (told["version"], told["champion"]) == ("8", "9")
+        assert {one["prediction_id"] for one in told["disagreements"]} == {ids[1]}
+        source._challenger = replace(challenger, version="10")
+        assert client.get("/v1/shadow").json() == {"name": "consumer", "version": "10", "champion": "9"} | EMPTY
+        source._snapshot, source._challenger = (
+            snapshot,
+            challenger,
+        )  # rolled back: the first answer counts again
+        assert {one["prediction_id"] for one in client.get("/v1/shadow").json()["disagreements"]} == {ids[0]}
 
 
 def test_the_share_is_drawn_by_the_prediction(snapshot: Snapshot, store: Store) -> None:

@@ -9,11 +9,11 @@ from complaints.taxonomy import Taxonomy
 from training.card import card
 
 
-def written(bundle: Bundle, three: Taxonomy, classes: list[dict[str, Any]]) -> list[str]:
+def written(bundle: Bundle, three: Taxonomy, classes: list[dict[str, Any]], **audit: Any) -> list[str]:
     """Lines of the card of a head with parents, of 50 rows in all and in one part."""
     names = ("accuracy", "macro_f1", "ece", "ece_of_luck", "auto_coverage", "auto_precision")
     numbers: dict[str, Any] = dict.fromkeys((*names, "parent_accuracy", "parent_macro_f1"), 0.5) | {"rows": 50}
-    found = {"heads": {"area": numbers | {"classes": classes}}, "slices": {"source: a": {"area": numbers}}}
+    found = {"heads": {"area": numbers | {"classes": classes}}, "slices": {"source: a": {"area": numbers}}} | audit
     return card(bundle.manifest, three, {"train": 1, "calibration": 1, "test": 50}, {"a": 52}, found, {}).splitlines()
 
 
@@ -31,3 +31,11 @@ def test_parents_say_what_of_auto_they_answer(bundle: Bundle, three: Taxonomy) -
 def test_parents_that_were_not_answered_say_nothing(bundle: Bundle, three: Taxonomy) -> None:
     lines = written(bundle, three, [{"label": "home", "auto": 0, "auto_precision": None}])
     assert lines.count("| area, parents | 50 | 0.500 | 0.500 | | | | | |") == 2
+
+
+def test_which_way_answers_go_is_told(bundle: Bundle, three: Taxonomy) -> None:
+    falls = dict.fromkeys(("comprehensiveness", "random_comprehensiveness", "sufficiency", "random_sufficiency"), 0.5)
+    moved = {"will not go public": {"head": "mood", "pairs": 144, "kept": 0.924, "moved": None}}
+    audit = {"evidence": {"area": falls}, "robustness": {}, "directions": moved}
+    assert "| will not go public | mood | 144 | 0.924 |  |" in written(bundle, three, [], **audit)
+    assert not [line for line in written(bundle, three, [], **audit | {"directions": {}}) if "the wrong way" in line]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from complaints.bundle import Bundle
 from complaints.errors import InvalidInput
 from complaints.predictor import Predictor
 from complaints.records import Complaint, Decision, HeadPrediction, Scored
 from complaints.risk import Policy
-from complaints.taxonomy import Taxonomy
+from complaints.taxonomy import Head, Label, Taxonomy
 from training.baseline import baseline
 from training.compare import same_labels
 from training.evaluate import (
@@ -173,6 +175,61 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(three: Taxonomy, mo
     assert held >= 0.85 * 60
 
 
+@pytest.mark.parametrize("name", ["topic", "area", "mood"])
+def test_intervals_are_quantiles_of_what_resampled_rows_measure(
+    three: Taxonomy, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.evaluate.RESAMPLES", 40)
+    head, rng = three.heads[name], np.random.default_rng(5)
+    truth = np.array(head.ids)[rng.integers(head.size, size=80)]
+    guess = np.where(rng.random(80) < 0.5, truth, np.array(head.ids)[rng.integers(head.size, size=80)])
+    found = result(list(truth), [answer(str(g)) for g in guess]).intervals(head, seed=7)
+    draw = np.random.default_rng(7)
+    measured: dict[str, list[float]] = {}
+    for _ in range(40):
+        drawn = draw.integers(80, size=80)
+        t, g = list(truth[drawn]), list(guess[drawn])
+        values = {"accuracy": np.mean(truth[drawn] == guess[drawn])}
+        values["macro_f1"] = f1_score(t, g, labels=sorted(set(t)), average="macro")
+        if name == "area":
+            above = [[head.parent(label) for label in part] for part in (t, g)]
+            values["parent_macro_f1"] = f1_score(*above, labels=sorted(set(above[0])), average="macro")
+        if name == "mood":
+            places = [[head.ids.index(label) for label in part] for part in (t, g)]
+            values["quadratic_kappa"] = cohen_kappa_score(*places, labels=range(head.size), weights="quadratic")
+        for key, value in values.items():
+            measured.setdefault(key, []).append(value)
+    wanted = {key: np.quantile(values, (0.025, 0.975)) for key, values in measured.items()}
+    assert found.keys() == wanted.keys()
+    for key, ends in found.items():
+        assert ends == pytest.approx(wanted[key], abs=6e-5), key  # four decimals
+
+
+def test_intervals_of_a_thousand_labels_take_little_memory() -> None:
+    labels = tuple(Label(id=f"l{i}", name=f"名{i}") for i in range(1000))
+    head = Head(name="头", kind="ordinal", labels=labels)
+    one = HeadResult(list(head.ids) * 2, list(head.ids[1:] + head.ids[:1]) * 2, np.ones(2000), [])
+    tracemalloc.start()
+    try:
+        one.intervals(head)
+        assert tracemalloc.get_traced_memory()[1] < 8e6  # one table of 1,000 × 1,000 counts
+    finally:
+        tracemalloc.stop()
+
+
+def test_near_duplicates_count_once_in_intervals(three: Taxonomy) -> None:
+    truth = ["goods", "parcel", "money"] * 20
+    guess = [t if i % 4 else "goods" for i, t in enumerate(truth)]
+    once = result(truth, [answer(g) for g in guess])
+    copies = result(truth * 5, [answer(g) for g in guess * 5])
+    together = replace(copies, groups=tuple(range(60)) * 5)
+    head = three.heads["topic"]
+    assert together.intervals(head) == once.intervals(head)
+    low, high = copies.intervals(head)["accuracy"]
+    wider = together.intervals(head)["accuracy"]
+    assert wider[1] - wider[0] > 1.8 * (high - low)  # √5 times as wide
+
+
 # --- parts of the rows
 
 
@@ -183,9 +240,12 @@ def test_among_keeps_the_rows_wanted_in_their_order(three: Taxonomy) -> None:
         np.array([0.9, 0.8, 0.7]),
         [answer("goods"), answer("goods", confidence=0.8), answer("parcel", confidence=0.7)],
         (4, 7, 9),  # places among all examples: others are silent on this head
+        (4, 5, 5),
     )
     part = one.among({9, 4, 5})
     assert (part.truth, part.guess, part.rows) == (["goods", "goods"], ["goods", "parcel"], (4, 9))
+    assert part.groups == (4, 5)
+    assert replace(one, groups=()).among({9, 4}).groups == ()
     assert part.confidence.tolist() == [0.9, 0.7]
     assert [d.label for d in part.decided] == ["goods", "parcel"]
     assert part.metrics(three.heads["topic"])["accuracy"] == 0.5
@@ -331,6 +391,14 @@ def test_evaluate_scores_leaves_of_the_heads_that_rows_name(
     assert found["topic"].truth[:2] == ["parcel", "goods"]
     assert found["topic"].rows[:4] == (0, 1, 3, 4)
     assert found["mood"].rows[:2] == (2, 5)
+
+
+def test_evaluate_tells_which_rows_are_near_duplicates(predictor: Predictor, example: Make) -> None:
+    texts = ["快递三天没动静，客服也不回", "屏幕坏了，要求退货", "快递三天没动静，客服也不回！", "退款让我再等等"]
+    rows = [example(text, {"topic": "parcel"} if i else {"mood": "calm"}) for i, text in enumerate(texts)]
+    topic, mood = (evaluate(predictor, rows, quiet=True)[head].groups for head in ("topic", "mood"))
+    assert len({*topic, *mood}) == 3
+    assert mood[0] == topic[1]  # of its copy that is silent on this head
 
 
 @pytest.mark.parametrize("labels", [{}, {"area": "home"}])

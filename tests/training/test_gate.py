@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,18 @@ def test_a_whole_head_that_falls_is_refused(three: Taxonomy) -> None:
     assert str(reason).startswith("topic: macro-F1 fell from 0.862 to 0.803 on 440 rows (newest)")
 
 
+@pytest.mark.parametrize("where", ["test", "newest", "audit"])
+def test_a_class_that_falls_is_named_with_its_numbers_on_every_set(three: Taxonomy, where: str) -> None:
+    worse = {"topic": change(three, BEFORE, BEFORE | {"money": (40, 16)})}
+    found = judge({"test": {"topic": change(three, BEFORE, BEFORE)}, where: worse}, 1, 1, Gate(head_margin=0.5)).reasons
+    assert {(one.where, one.head, one.label, one.name, one.rows) for one in found} == {
+        (where, "topic", "money", "退款", 40)
+    }
+    f1 = next(one for one in found if one.what == "f1")
+    assert (f1.before, f1.after) == (pytest.approx(36 / 48), pytest.approx(16 / 38))
+    assert f1.limit == pytest.approx(f1.before - 0.05)
+
+
 def test_many_classes_do_not_refuse_by_luck() -> None:
     """Equal candidates on 20 classes: about one in twenty may be refused, as the level says, and not one in two."""
     ids = [f"c{i:02d}" for i in range(20)]
@@ -195,7 +208,7 @@ def test_a_promise_is_not_kept_by_deciding_nothing_alone(three: Taxonomy) -> Non
     )
     assert reason.chinese() == "topic：自动判定的占比从 0.400 降到 0.000（固定测试集 440 条），不低于 0.200 才能通过"
     assert judge({"audit": lost, "newest": lost}, 1.0, 1.0, Gate()).passed
-    for before, after, passed in ((176, 87, False), (176, 88, True), (22, 0, False), (21, 0, True)):  # 5 % are 22
+    for before, after, passed in ((176, 87, False), (176, 88, True), (88, 0, False), (87, 0, True)):  # a fifth are 88
         found = change(three, BEFORE, BEFORE, auto=after, auto_before=before)
         assert judge({"test": {"topic": found}}, 1.0, 1.0, Gate()).passed is passed, (before, after)
     few = {"goods": (20, 18)}  # 4 of 20 may be luck
@@ -219,6 +232,19 @@ def test_differences_are_those_of_the_metrics(three: Taxonomy) -> None:
     assert found.accuracy.after == pytest.approx(metrics["accuracy"])
     assert found.macro_f1.low < found.macro_f1.difference < found.macro_f1.high < 0
     assert found.macro_f1.luck < 1e-6
+
+
+def test_near_duplicates_count_once_in_the_luck_of_a_difference(three: Taxonomy) -> None:
+    head = three.heads["topic"]
+    truth, old = answers({"goods": (30, 27), "parcel": (30, 27)}, head)
+    _, new = answers({"goods": (30, 24), "parcel": (30, 26)}, head)
+    once = compare_head(head, result(head, truth, new), result(head, truth, old), 0.95)
+    many = compare_head(head, result(head, truth * 9, new * 9), result(head, truth * 9, old * 9), 0.95)
+    groups = tuple(range(60)) * 9
+    copies = [replace(result(head, truth * 9, part * 9), groups=groups) for part in (new, old)]
+    together = compare_head(head, copies[0], copies[1], 0.95)
+    assert (together.accuracy, together.macro_f1) == (once.accuracy, once.macro_f1)
+    assert many.accuracy.luck < 1e-3 < once.accuracy.luck
 
 
 def test_other_rows_are_not_compared(three: Taxonomy) -> None:

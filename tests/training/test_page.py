@@ -70,6 +70,18 @@ def test_it_holds_numbers_of_every_head_and_the_rival(page: str) -> None:
     assert "SVM 0.123" in page
     assert "Out of scope" not in page  # this model has no scope
     assert "traditional" in page
+    assert "near-duplicates drawn together" in page
+    assert "something changes that matters" not in page  # nor has it the heads of which the sentences speak
+
+
+def test_it_shows_which_way_answers_go(predictor: Predictor, example: Make) -> None:
+    rows = [example("快递没动静"), example("屏幕碎了")]
+    results = evaluate(predictor, rows, quiet=True)
+    moved = {"customer swears": {"head": "mood", "pairs": 144, "kept": 0.987, "moved": None}}
+    page = write_page(predictor, results, rows, report(predictor, results, rows) | {"directions": moved})
+    cells = re.findall(r"<td>(.*?)</td>", page.split("something changes that matters")[1])[:5]
+    assert cells[:4] == ["customer swears", "mood", "144", "0.987"]
+    assert "–" in cells[4]
 
 
 def test_only_texts_that_may_be_shown_are(page: str) -> None:

@@ -202,6 +202,50 @@ def test_a_bundle_that_cannot_be_logged_leaves_a_failed_run_and_no_version(
     assert registry.versions() == []
 
 
+EVALUATED = {"heads": {"topic": {"rows": 9, "macro_f1": 0.5, "quadratic_kappa": None, "classes": []}}}
+
+
+def logged(registry: Registry, run_id: str) -> dict[str, str]:
+    """Files of a run's evaluations."""
+    folders = [file.path for file in registry.client.list_artifacts(run_id, "evaluations")]
+    files = [file.path for folder in folders for file in registry.client.list_artifacts(run_id, folder)]
+    return {path: mlflow.artifacts.load_text(f"runs:/{run_id}/{path}") for path in files}
+
+
+def test_an_evaluation_is_logged_to_the_run_of_its_version(registry: Registry, bundle: Bundle) -> None:
+    registry.register_bundle(bundle, "packaged")
+    registry.register_bundle(bundle, "import")  # the same once more
+    run_id = registry.log_evaluation(bundle, "一/held out.csv", "<p>页</p>", EVALUATED)
+    assert run_id == registry.versions("three")[-1].run_id
+    run = registry.client.get_run(run_id)
+    assert (run.data.metrics["evaluation/topic/rows"], run.data.metrics["evaluation/topic/macro_f1"]) == (9, 0.5)
+    assert run.data.metrics["test/topic/macro_f1"] == bundle.manifest.metrics["test/topic/macro_f1"]  # is as it was
+    found = logged(registry, run_id)
+    page, numbers = sorted(found)
+    assert page.endswith("一_held out.csv/report.html")
+    assert (found[page], json.loads(found[numbers])) == ("<p>页</p>", EVALUATED)
+
+
+def test_an_evaluation_of_a_bundle_that_is_no_version_has_a_run_of_its_own(registry: Registry, bundle: Bundle) -> None:
+    add(registry, "three")  # another bundle's
+    run_id = registry.log_evaluation(bundle, "a.csv", "<p>", EVALUATED)
+    run = registry.client.get_run(run_id)
+    assert (run.info.status, run.info.experiment_id) == ("FINISHED", registry.experiment("three"))
+    assert len(logged(registry, run_id)) == 2
+
+
+def test_an_evaluation_that_cannot_be_logged_is_an_error_of_the_registry(
+    registry: Registry, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_text", full)
+    with pytest.raises(RegistryError, match="no space left"):
+        registry.log_evaluation(bundle, "a.csv", "<p>", EVALUATED)
+    assert [run.info.status for run in registry.client.search_runs([registry.experiment("three")])] == ["FAILED"]
+
+
 def test_a_server_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     registry = Registry("http://127.0.0.1:9")

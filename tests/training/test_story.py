@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +106,29 @@ def test_training_learns(trained: Path, jianwei: Command, labelled_file: Path) -
     low, high = topic["intervals"]["macro_f1"]
     assert low <= topic["macro_f1"] <= high
     assert {row["label"] for row in topic["classes"]} == {"物流", "质量", "退款"}
+
+
+def test_the_same_rows_and_seed_give_the_same_numbers(
+    trained: Path, labelled_file: Path, home: Path, tiny_encoder: Path
+) -> None:
+    """In another process, in which strings have other hashes."""
+    written = RECIPE.replace("name: mine", "name: same").format(file=labelled_file)
+    (home / "same.yaml").write_text(written, encoding="utf-8")
+    variables = {"JIANWEI_HOME": str(home), "JIANWEI_BASE_MODEL": str(tiny_encoder), "MLFLOW_TRACKING_URI": ""}
+    other = str(int(os.environ.get("PYTHONHASHSEED", "random") == "7") + 7)
+    subprocess.run(
+        [sys.executable, "-m", "jianwei", "train", str(home / "same.yaml")],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | variables | {"PYTHONHASHSEED": other},
+        check=True,
+        capture_output=True,
+    )
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    runs = (Bundle.open(path).manifest.run_id for path in (trained, home / "models" / "same-trained"))
+    first, again = (client.get_run(run).data.metrics for run in runs)
+    told = [key for key in first if not key.startswith("system/")]
+    assert 0 < first["loss/topic"] < 1  # the labels alone are all right, and would tell little
+    assert {key: again[key] for key in told} == pytest.approx({key: first[key] for key in told}, abs=5e-4, nan_ok=True)
 
 
 def test_the_run_says_what_it_did(trained: Path, home: Path) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from serving import access
 from serving.pages import case
 from serving.store.review_order import Filters
 from serving.store.tables import predictions
@@ -266,6 +267,96 @@ def test_a_search_for_one_character_says_what_to_do(enter: Callable[..., Any]) -
     page.keyboard.press("Enter")
     page.wait_for_selector(".empty")
     assert "至少输入两个字" in page.inner_text(".empty")
+
+
+def change_password(page: Any, present: str, new: str, again: str) -> None:
+    for label, typed in (("当前密码", present), ("新密码，10 个字以上", new), ("再输入一次新密码", again)):
+        page.fill(f"input[aria-label='{label}']", typed)
+    page.wait_for_timeout(300)  # what is typed is sent a moment later
+    page.keyboard.press("Enter")
+
+
+def test_a_person_changes_their_own_password(enter: Callable[..., Any], place: Any, password: str) -> None:
+    access.add_user(place.store, "吴桐", "analyst", password, _now())
+    other, page = enter("吴桐"), enter("吴桐")
+    page.click("text=修改密码")
+    page.wait_for_selector("input[aria-label=当前密码]:focus")
+    for present, new, again, told in (
+        ("不是这个密码", "更好的密码-2027", "更好的密码-2027", "当前密码不对"),
+        (password, "更好的密码-2027", "更好的密码-2028", "两次输入的新密码不一样"),
+        (password, "太短", "太短", "密码要 10 到 200 个字"),
+    ):
+        change_password(page, present, new, again)
+        page.wait_for_selector(f"text={told}")
+    assert place.store.logged(actor="吴桐", action="password") == []
+    assert place.store.logged(actor="吴桐", action="password_refused")[0].detail == {"locked": False, "known": True}
+    change_password(page, password, "更好的密码-2027", "更好的密码-2027")
+    page.wait_for_selector("text=密码已修改")
+    assert place.store.logged(actor="吴桐", action="password")
+    page.reload()
+    page.wait_for_selector(".page h1")
+    other.reload()
+    other.wait_for_selector("#password")
+    other.fill("#name", "吴桐")
+    other.fill("#password", "更好的密码-2027")
+    other.keyboard.press("Enter")
+    other.wait_for_selector(".page h1")
+
+
+def test_keys_for_a_dialog_or_a_link_decide_nothing(enter: Callable[..., Any], place: Any) -> None:
+    page = enter("周宁")
+    begin(page)
+    first = says(page)
+    page.click("text=修改密码")
+    page.wait_for_selector("input[aria-label=当前密码]:focus")
+    page.click(".q-dialog h2")  # the keys belong to the dialog still
+    for key in ("s", "2", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(700)
+    assert says(page) == first
+    assert page.locator(".answer .a.changed").count() == 0
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".q-dialog", state="detached")
+    page.evaluate("document.querySelector('.who .ask-password').focus()")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("input[aria-label=当前密码]:focus")
+    page.wait_for_timeout(700)
+    assert says(page) == first
+
+
+def test_the_enter_that_ends_the_composing_of_chinese_saves_no_note(enter: Callable[..., Any]) -> None:
+    page = enter("周宁")
+    begin(page)
+    page.keyboard.press("n")
+    page.wait_for_selector("textarea:focus")
+    composing = "new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true, isComposing: true})"
+    page.evaluate(f"document.activeElement.dispatchEvent({composing})")
+    page.wait_for_timeout(700)
+    assert page.locator("textarea").count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_selector("textarea", state="detached")
+
+
+def test_a_line_of_the_queue_without_a_place_to_break_it_hides_no_column(enter: Callable[..., Any], place: Any) -> None:
+    headers = {"Authorization": f"Bearer {place.settings.api_keys[0].get_secret_value()}"}
+    said = {"text": f"空调坏了，图在 https://example.com/{'x' * 300}", "ticket_id": "T" * 150}
+    assert httpx.post(f"{place.url}/v1/predictions", json=said, headers=headers, trust_env=False).status_code == 200
+    page = enter("周宁", 820)
+    page.fill("input[aria-label=搜索]", "图在")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('.table tbody tr').length === 1")
+    edges = "e => [...e.querySelectorAll('td')].map(td => td.getBoundingClientRect().right)"
+    assert max(page.locator(".table.queue").evaluate(edges)) <= 820
+
+
+def test_below_a_long_text_the_answers_are_in_sight(enter: Callable[..., Any], place: Any) -> None:
+    headers = {"Authorization": f"Bearer {place.settings.api_keys[0].get_secret_value()}"}
+    said = {"text": "空调坏了，报修没人上门。" * 150, "ticket_id": "很长"}
+    sent = httpx.post(f"{place.url}/v1/predictions", json=said, headers=headers, trust_env=False)
+    page = enter("周宁", 820)
+    page.goto(f"{place.url}/review/case/{sent.json()['id']}")
+    page.wait_for_selector(".choice.on")
+    assert page.locator(".choice.on").bounding_box()["y"] < 850
 
 
 def roll_back(page: Any, why: str) -> None:

@@ -74,6 +74,14 @@ def test_a_form_of_another_page_signs_nobody_in(visitor: httpx.Client, password:
     assert "jianwei_session" not in visitor.cookies
 
 
+def test_a_page_that_is_not_there_says_so_in_chinese(visitor: httpx.Client, password: str) -> None:
+    send(visitor, "李岚", password)
+    found = visitor.get("/review/nothing")
+    assert found.status_code == 404
+    assert "没有这一页" in found.text
+    assert 'href="/review/"' in found.text
+
+
 def test_signing_out_needs_the_sessions_own_form(visitor: httpx.Client, password: str) -> None:
     send(visitor, "李岚", password)
     visitor.post("/review/sign-out", data={"csrf": "guessed"})

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
-from re import sub
+from re import search, sub
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -23,11 +24,15 @@ from serving import access, reviewing
 from serving.access import Person
 from serving.pages import charts, filters, words
 from serving.pages.choices import choices, open_heads
+from serving.pages.desk import Desk
 from serving.pages.marks import Mark, marked, plain
+from serving.pages.model_parts import version_cells
+from serving.pages.people import log_table
 from serving.pages.queue import _table
 from serving.pages.shell import words_of
 from serving.quality import Kept, Tally
 from serving.settings import Settings
+from serving.store.people import Logged
 from serving.store.queries import Store
 from serving.store.review_order import Filters
 from serving.store.risks import AlreadyDecided
@@ -131,7 +136,43 @@ def test_questions_that_wait_come_first_and_all_where_none_waits() -> None:
     ],
 )
 def test_times_are_said_as_people_in_china_do(ago: timedelta, words_for_it: str) -> None:
-    assert words.clock(NOW - ago, NOW) == words_for_it
+    here = NOW.astimezone(ZoneInfo("Asia/Shanghai"))
+    assert words.clock(NOW - ago, here) == words_for_it
+
+
+def test_times_are_told_in_the_time_zone_of_the_policy() -> None:
+    policy = Policy.load()
+    there = policy.model_copy(update={"calendar": policy.calendar.model_copy(update={"timezone": "Asia/Urumqi"})})
+    service: Any = SimpleNamespace(policies=SimpleNamespace(control=SimpleNamespace(policy=there)))
+    now = Desk(service, Person("李岚", "analyst", "", NOW), "").now()
+    assert words.clock(now.replace(hour=9, minute=30).astimezone(UTC), now) == "今天 09:30"
+    line = Logged("log_1", now.replace(hour=9, minute=30, second=5).astimezone(UTC), "李岚", "view", "x", {})
+    assert f'title="{now:%Y-%m-%d} 09:30:05"' in log_table([line], {}, now)
+
+
+def test_the_log_says_in_chinese_what_was_listed() -> None:
+    questions = Taxonomy.load("consumer").heads
+    kept = {"head": "category", "label": "refund.slow", "level": "high", "channel": "weibo", "reason": "high_risk"}
+    detail = {"filters": kept | {"text": "high"}, "cases": ["pred_1", "pred_2"]}
+    html = shown(log_table([Logged("log_1", NOW, "李岚", "list", "reviews", detail)], questions, NOW))
+    told = "筛选：待审问题 投诉类别，标签 退换退款/退款慢，等级 高，渠道 微博，理由 风险高，内容 high；案件：2 件"
+    assert told in html
+    assert "列出待审队列" in html
+
+
+def test_what_the_registry_says_of_a_promotion_is_shown_in_chinese() -> None:
+    from training.registry import FORCED
+
+    def fate(why: str) -> str:
+        tags = {"promoted": f"{NOW.isoformat()} {why}"}
+        one: Any = SimpleNamespace(version="1", created_at=NOW, aliases=["champion"], tags=tags)
+        return shown(version_cells(one, NOW)).partition("推广 今天 04:00：")[2]
+
+    assert fate("first start") == "首次启动"
+    for why in FORCED.values():
+        assert not search("[a-z]", fate(f"({why}) 周宁：新业务"))
+        assert fate(f"({why}) 周宁：新业务").endswith("）周宁：新业务")
+    assert fate("陈默：first 比 second 好") == "陈默：first 比 second 好"
 
 
 def test_a_share_is_not_rounded_up_to_certainty() -> None:
@@ -156,7 +197,10 @@ def test_filters_of_an_address_are_read_and_nonsense_is_left_out() -> None:
 
 
 def test_the_chart_of_kept_precision_shows_promise_interval_and_what_is_broken() -> None:
-    found = [Kept("category", 30, 50, (0.46, 0.72), 0.95), Kept("sentiment", 0, 0, (0.0, 1.0), 0.95)]
+    found = [
+        Kept("category", 30, 50, 0.6, (0.46, 0.72), 0.0, 0.95),
+        Kept("sentiment", 0, 0, 0.0, (0.0, 1.0), 0.0, 0.95),
+    ]
     options = charts.kept(found, {"category": "投诉类别", "sentiment": "情绪"})
     assert options["xAxis"]["data"] == ["投诉类别"]
     whisker, points, promise = options["series"]
@@ -222,6 +266,8 @@ def test_what_is_wrong_with_a_user_is_told_in_chinese(store: Store, password: st
 
     add("李岚")
     assert told(lambda: add("李岚")) == "已有用户 李岚，停用的也算。"
+    assert told(lambda: access.hash_password("太短")) == "密码要 10 到 200 个字，请换一个。"
+    assert told(lambda: store.change_password("", "", "", None, NOW)) == "密码或登录刚刚变了，请刷新页面后再试。"
     assert told(lambda: add("李 岚")) == "用户名为 1 到 80 个字：文字、数字和 . _ - @。"
     assert told(lambda: store.change_user("李云", role="lead")) == "没有用户 李云。"
     person = Person("李岚", "analyst", "", NOW)
@@ -271,7 +317,7 @@ def test_the_line_of_the_budget_is_drawn_once_and_cases_keep_the_filters(store: 
     items, taxonomy = store.queue(Filters(), now=NOW).items, Taxonomy.load("consumer")
 
     def page(first: int, within: int) -> str:
-        return _table(items[first : first + 2], taxonomy, within - first, "李岚", {"level": "low", "text": "空调"})
+        return _table(items[first : first + 2], taxonomy, within - first, NOW, "李岚", {"level": "low", "text": "空调"})
 
     for within, drawn in ((0, (0, None)), (1, (1, None)), (2, (None, 0)), (9, (None, None))):
         pages = [page(first, within) for first in (0, 2)]
