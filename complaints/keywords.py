@@ -1,6 +1,6 @@
 """Words in a text that mean what they say: not negated, not part of another word, not merely asked.
 
-我要曝光 -> 曝光        不会曝光, 没有受伤 -> nothing        照片曝光过度 -> nothing (another sense)
+我要曝光 -> 曝光        不会曝光, 没想过找媒体, 没有受伤 -> nothing        照片曝光过度 -> nothing (another sense)
 别以为我不会曝光, 不得不曝光 -> 曝光 (the negation is taken back)      曝光就不必了 -> nothing
 """
 
@@ -37,6 +37,7 @@ class Grammar(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     negations: tuple[Word, ...] = Field((), description="Words that negate what follows: 不会, 没有, 无人")
     fillers: tuple[Word, ...] = Field((), description="Words that may stand between a negation and its object")
+    verbs: tuple[Word, ...] = Field((), description="Of which one may stand between these and the object: 找, 打")
     taken_back: tuple[Word, ...] = Field((), description="Words that make a negation no negation: 不得不, 别以为")
     afterwards: tuple[Word, ...] = Field((), description="Words after a keyword that call it off: 就不必了")
     intentions: tuple[Word, ...] = Field((), description="Words before a keyword that say it is not done yet: 要, 准备")
@@ -45,7 +46,10 @@ class Grammar(BaseModel):
     def _negated(self) -> re.Pattern[str]:
         if not self.negations:
             return re.compile(r"(?!)")
-        return re.compile(rf"(?:{_any(self.negations)})(?:{_any(self.fillers) or '(?!)'}){{0,{_MOST_FILLERS}}}$")
+        # 不会找媒体 denies it, 不找媒体不行 does not.
+        verb = rf"(?:(?<!不)(?:{_any(self.verbs) or '(?!)'}))?"
+        between = rf"(?:{_any(self.fillers) or '(?!)'}){{0,{_MOST_FILLERS}}}{verb}"
+        return re.compile(rf"(?:{_any(self.negations)}){between}$")
 
     @cached_property
     def _called_off(self) -> re.Pattern[str]:

@@ -139,6 +139,7 @@ def reliability(found: Sequence[Calibrated], names: Mapping[str, str]) -> Option
             "name": names[one.head],
             "type": "line",
             "symbolSize": 8,
+            "color": SERIES[list(names).index(one.head) % len(SERIES)],  # as in the other charts
             "data": [[round(100 * bin.confidence, 1), round(100 * bin.right, 1)] for bin in one.bins],
         }
         for one in found

@@ -145,7 +145,7 @@ def _tile(one: Kept, name: str) -> str:
         shown = percent(one.share, 1) if one.tried >= FEW else f"{one.right} / {one.tried}"
         look = " bad" if one.broken else ""
         says = f"{charts.interval(one)}，{promise}"
-        says += "，已确认低于承诺" if one.broken else "，还太少" if one.tried < FEW else f"，{one.tried} 件"
+        says += "，已确认低于承诺" if one.broken else f"，不足 {FEW} 件，先看看" if one.tried < FEW else f"，{one.tried} 件"
     return f'<div class="card tile{look}"><span>{escape(name)} · 自动</span><b>{shown}</b><p>{says}</p></div>'
 
 
@@ -171,7 +171,7 @@ def _agreement(report: QualityReport, names: dict[str, str]) -> str:
         if head in names
     )
     head = '<tr><th>问题</th><th class="num">两人都审过</th><th class="num">一致</th><th class="num">κ</th></tr>'
-    nothing = '<p class="muted">没有两人都审过的案件。复审的比例由 JIANWEI_SECOND_SHARE 设定。</p>'
+    nothing = '<p class="muted">没有两人都审过的案件。复审的比例在部署时设定（JIANWEI_SECOND_SHARE）。</p>'
     table = f'<table class="table plain"><thead>{head}</thead><tbody>{lines}</tbody></table>'
     return (
         "<h2>两人复审的一致程度</h2>"

@@ -389,24 +389,24 @@ def test_a_changed_policy_comes_into_force_and_a_broken_one_does_not(
     path.write_text(DEFAULT, encoding="utf-8")
     with served(Settings(home=tmp_path, policy=str(path), poll=0.05), Fixed(snapshot)) as client:
         calm = send(client)
-        assert (calm["policy_version"], calm["risk"]["severity"]) == ("2.0.0", "normal")
+        assert (calm["policy_version"], calm["risk"]["severity"]) == ("2.1.0", "normal")
         path.write_text(DEFAULT.replace("respond: 30m", "respond: 30 minutes"), encoding="utf-8")
         wait_until(lambda: client.get("/v1/policy").json()["control"]["refused"])
         refused = client.get("/v1/policy").json()["control"]
         line = DEFAULT[: DEFAULT.index("respond: 30m")].count("\n") + 1
         assert f"{path}:{line}: severities.low.respond" in refused["refused"]["reason"]
         assert "30m minutes" in refused["refused"]["reason"]
-        assert refused["version"] == "2.0.0"
+        assert refused["version"] == "2.1.0"
         assert send(client)["risk"] == calm["risk"]  # the old one stays in force
-        path.write_text(DEFAULT.replace("respond: 30m", "respond: 20m").replace("2.0.0", "2.1.0"), encoding="utf-8")
-        wait_until(lambda: client.get("/v1/policy").json()["control"]["version"] == "2.1.0")
+        path.write_text(DEFAULT.replace("respond: 30m", "respond: 20m").replace("2.1.0", "2.2.0"), encoding="utf-8")
+        wait_until(lambda: client.get("/v1/policy").json()["control"]["version"] == "2.2.0")
         assert client.get("/v1/policy").json()["control"]["refused"] is None
         assert send(client)["risk"]["respond_by"] == "2026-03-02T10:20:00+08:00"
         # Changed again without a new version: it is told apart all the same.
-        path.write_text(DEFAULT.replace("respond: 30m", "respond: 15m").replace("2.0.0", "2.1.0"), encoding="utf-8")
-        wait_until(lambda: client.get("/v1/policy").json()["control"]["version"].startswith("2.1.0+"))
+        path.write_text(DEFAULT.replace("respond: 30m", "respond: 15m").replace("2.1.0", "2.2.0"), encoding="utf-8")
+        wait_until(lambda: client.get("/v1/policy").json()["control"]["version"].startswith("2.2.0+"))
         version = send(client)["policy_version"]
-        assert version == f"2.1.0+{Policy.load(path).digest[:8]}"
+        assert version == f"2.2.0+{Policy.load(path).digest[:8]}"
         kept = path.read_text(encoding="utf-8")
         path.unlink()
         wait_until(lambda: client.get("/v1/policy").json()["control"]["refused"])
@@ -418,16 +418,16 @@ def test_a_changed_policy_comes_into_force_and_a_broken_one_does_not(
 
 def test_a_policy_is_tried_on_some_business_lines(served: Any, snapshot: Snapshot, tmp_path: Path) -> None:
     path = tmp_path / "new.yaml"
-    path.write_text(DEFAULT.replace("2.0.0", "3.0.0-rc1").replace("respond: 30m", "respond: 5m"), encoding="utf-8")
+    path.write_text(DEFAULT.replace("2.1.0", "3.0.0-rc1").replace("respond: 30m", "respond: 5m"), encoding="utf-8")
     settings = Settings(home=tmp_path, pilot_policy=str(path), pilot_share=0.5, pilot_lines=("信用卡",))
     with served(settings, Fixed(snapshot)) as client:
         versions = {line: send(client, business_line=line)["policy_version"] for line in map(str, range(60))}
         assert 15 < list(versions.values()).count("3.0.0-rc1") < 45
         assert versions == {line: send(client, business_line=line)["policy_version"] for line in versions}
         assert send(client, business_line="信用卡")["policy_version"] == "3.0.0-rc1"
-        assert send(client)["policy_version"] == "2.0.0"
+        assert send(client)["policy_version"] == "2.1.0"
         told = client.get("/v1/policy").json()
-        assert (told["control"]["version"], told["pilot"]["version"]) == ("2.0.0", "3.0.0-rc1")
+        assert (told["control"]["version"], told["pilot"]["version"]) == ("2.1.0", "3.0.0-rc1")
 
 
 def test_a_broken_policy_to_begin_with_is_refused(tmp_path: Path) -> None:
@@ -449,5 +449,5 @@ def test_observations_are_read_back_as_they_were(url: str, policy: Policy) -> No
     seen = Observation(at=START, reads=10**15, likes=0)
     store.observe(one.prediction_id, seen, None, START)
     assert store.assessed(one.prediction_id, policy).observations == (seen,)
-    assert store.register(policy, START) == store.register(policy, START) == "2.0.0"
+    assert store.register(policy, START) == store.register(policy, START) == "2.1.0"
     store.close()
