@@ -13,8 +13,8 @@ Three complaints arrive for each that is reviewed, and with the last of the 3,00
 spent 1,000 labels, and who looks on sees a queue that is never worked off, as everywhere. (Told until nothing waits,
 both orders have read the same texts, and can differ only on the way.) So the aim, random order's final quality with at
 most half of the labels, is asked of the first week of two: what is reviewed before any model knows the new topics.
-Where all that arrives is of unseen topics it is not reached. Where those come among others, as they do in life
-(`--among 2` lets two complaints of known topics arrive beside each), half of the labels do about as much
+It is reached where those come among known ones, as they do in life (`--among 2` lets two complaints of known topics
+arrive beside each); where all that arrives is new there is nothing to find, and both orders are level
 (experiments/LOG.md).
 
 Everything between text and label is the product's: what a correction is and which become training rows, probe, n-grams
@@ -318,7 +318,7 @@ def tell(world: World, order: str, seed: int, start: Reader) -> list[dict[str, o
         day += 1
         if day % DAYS_A_WEEK and day * arrivals < len(stream):
             continue
-        settled, counts = settle(words, world.taxonomy)
+        settled, counts = settle(words, world.taxonomy, "story")
         mixed = mix(settled, counts, world.known, world.recipe.corrections, world.recipe.split.near_duplicate)
         candidate = Reader(world, mixed.parts.train)
         sets = {"test": world.known.test, "newest": mixed.newest}
