@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -39,10 +40,13 @@ def read_corrections(path: Path) -> Iterator[Correction]:
 
 def _read(path: Path, number: int, line: str) -> Correction:
     try:
-        return Correction.model_validate_json(line)
+        one = Correction.model_validate_json(line)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the line"
         raise UnreadableFile(
             f"{path} line {number}: {where}: {fault['msg']}; write the file with `jianwei corrections export`"
         ) from None
+    if one.given_at.tzinfo is None:  # times with a zone and without cannot be put in order
+        return one.model_copy(update={"given_at": one.given_at.replace(tzinfo=UTC)})
+    return one

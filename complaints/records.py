@@ -212,7 +212,7 @@ class Correction(_Record):
     audit: bool = Field(False, description="Drawn at random among auto decisions, so it may be counted without bias")
     actor: Short
     note: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    given_at: datetime
-    model_name: str
+    given_at: datetime = Field(description="When it was said; a file's time without a time zone is UTC")
+    model_name: str = Field("", description="Empty where a file was made by hand: then it counts for any model")
     model_version: str
     taxonomy_version: str

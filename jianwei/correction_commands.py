@@ -23,8 +23,11 @@ def export(
     kind: Annotated[
         Literal["all", "explicit", "implicit"], typer.Option(help="Said by a person, or read off a closed ticket")
     ] = "all",
+    model: Annotated[
+        str | None, typer.Option(help="Only words on answers of this registered model (default: the one served)")
+    ] = None,
 ) -> None:
-    """Write what people said of predictions, with the model, its answer, who said it and when.
+    """Write what people said of a model's predictions, with the model, its answer, who said it and when.
 
     jianwei corrections export corrections.jsonl
     """
@@ -42,12 +45,14 @@ def export(
                 f"--since {since!r} is no date: write 2026-03-01, or 2026-03-01T08:00:00+08:00"
             ) from None
         begin = begin if begin.tzinfo is not None else begin.replace(tzinfo=UTC)
-    store = Store(load_settings().database)
+    settings = load_settings()
+    name = model or settings.model
+    store = Store(settings.database)
     try:
         kinds = ("explicit", "implicit") if kind == "all" else (kind,)
-        detail: dict[str, object] = {"since": begin, "kinds": kinds}
+        detail: dict[str, object] = {"since": begin, "kinds": kinds, "model": name}
         store.log(operator(), "export", "corrections", detail, datetime.now(UTC))
-        written = write_corrections(output, store.export(begin, kinds=kinds))
+        written = write_corrections(output, store.export(begin, kinds=kinds, model=name))
     finally:
         store.close()
-    typer.echo(f"{written} corrections -> {output}")
+    typer.echo(f"{written} corrections of {name} -> {output}")

@@ -61,8 +61,7 @@ def first_start(settings: Settings) -> First | None:
     """What a very first start answers with, before it has a registry of its own; None on every other start."""
     from serving.champion import First
 
-    local = settings.tracking_uri.removeprefix("sqlite:///")
-    if settings.model != NAME or local == settings.tracking_uri or Path(local).exists() or _remembers(settings):
+    if settings.model != NAME or not _no_registry(settings) or remembers(settings):
         return None
     return First(packaged_bundle(), lambda: ensure_champion(settings))
 
@@ -73,7 +72,7 @@ def ensure_champion(settings: Settings) -> None:
     A start that remembers a champion does not ask: importing mlflow alone takes seconds. Other people's registries
     (MLFLOW_TRACKING_URI) are never written to by serving. Raises InvalidInput where there is nothing to serve.
     """
-    if _remembers(settings) or not settings.tracking_uri.startswith("sqlite:"):
+    if remembers(settings) or not settings.tracking_uri.startswith("sqlite:"):
         return
     from complaints.bundle import Bundle
     from training.registry import Registry
@@ -88,12 +87,27 @@ def ensure_champion(settings: Settings) -> None:
     registry.promote(NAME, version, "first start")
 
 
-def _remembers(settings: Settings) -> bool:
-    return (settings.models / f"champion-{settings.model}.json").exists()
+def remembers(settings: Settings, name: str | None = None) -> bool:
+    """Whether a service has followed a champion of `name`, by default of the model served, from this home."""
+    return (settings.models / f"champion-{name or settings.model}.json").exists()
+
+
+def _no_registry(settings: Settings) -> bool:
+    """Whether the registry is a local file, and is not there."""
+    local = settings.tracking_uri.removeprefix("sqlite:///")
+    return local != settings.tracking_uri and not Path(local).exists()
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registry of a service, opened when it is first needed: importing mlflow takes seconds."""
+    """The registry that is there, opened when it is first needed: importing mlflow takes seconds.
+
+    Raises RegistryError where it is a local file and is not there: an empty one in its place would hide the loss.
+    """
+    if _no_registry(settings):
+        raise RegistryError(
+            f"there is no model registry at {settings.tracking_uri}: if there was one, put it back or set JIANWEI_HOME "
+            "or MLFLOW_TRACKING_URI to where it is; the first `jianwei serve` or `jianwei train` makes one"
+        )
     from training.registry import Registry
 
     return Registry(settings.tracking_uri, settings.artifacts)
@@ -113,8 +127,7 @@ def choose(settings: Settings, model: str | None, bundle: Path | None) -> Chosen
     if bundle is not None:
         return Chosen(bundle, None, "bundle")
     packaged = Chosen(packaged_bundle(), NAME, PACKAGED)
-    local = settings.tracking_uri.removeprefix("sqlite:///")
-    if model is None and settings.tracking_uri.startswith("sqlite:///") and not Path(local).exists():
+    if model is None and settings.model == NAME and _no_registry(settings) and not remembers(settings):
         return packaged
     from serving.champion import fetch
 

@@ -26,10 +26,9 @@ def list_versions(name: Annotated[str | None, typer.Argument(help="One model; al
     """List versions, newest first, with their aliases and main test figures."""
     registry = _registry()
     for version in registry.versions(name):
-        metrics = registry.client.get_run(version.run_id).data.metrics if version.run_id else {}
         shown = "  ".join(
             f"{key.split('/')[1]} {value:.3f}"
-            for key, value in sorted(metrics.items())
+            for key, value in sorted(registry.metrics(version).items())
             if key.endswith("/macro_f1") and key.startswith("test/")
         )
         typer.echo(
@@ -93,6 +92,9 @@ def compare(name: Name, version: Annotated[str, typer.Argument()]) -> None:
                     f"{where:<8}{head:<14}{label:<28}{rows:>6}{measure:>10}{change['champion']:>10.3f}"
                     f"{change['candidate']:>11.3f}  {change['low']:+.3f} {change['high']:+.3f}"
                 )
+    for where, unknown in found.get("left_out", {}).items():
+        for head, rows in unknown.items():
+            typer.echo(f"{where:<8}{head:<14}{rows} rows are not compared: one of the two does not know their labels")
     typer.echo(f"time a text x {found['speed']}, bytes x {found['size']}")
     typer.echo("gate: " + ("passed" if found["gate"]["passed"] else "refused"))
     for reason in found["gate"]["reasons"]:
@@ -121,9 +123,11 @@ def export_bundle(
 def import_bundle(folder: Annotated[Path, typer.Argument(help="A bundle's folder")]) -> None:
     """Register a bundle that was made elsewhere as a new version; nothing is promoted."""
     from complaints.bundle import Bundle
+    from serving.settings import load_settings
+    from training.registry import Registry
 
-    bundle = Bundle.open(folder)
-    version = _registry().register_bundle(bundle, "import")
+    bundle, settings = Bundle.open(folder), load_settings()
+    version = Registry(settings.tracking_uri, settings.artifacts).register_bundle(bundle, "import")
     typer.echo(
         f"registered {bundle.manifest.name} version {version}: jianwei models promote {bundle.manifest.name} {version}"
     )
@@ -142,8 +146,7 @@ def _log(action: str, subject: str, reason: str) -> None:
 
 
 def _registry() -> Registry:
+    from jianwei.default_model import open_registry
     from serving.settings import load_settings
-    from training.registry import Registry
 
-    settings = load_settings()
-    return Registry(settings.tracking_uri, settings.artifacts)
+    return open_registry(load_settings())

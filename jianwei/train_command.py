@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from complaints.cores import usable_cores
-from complaints.errors import BundleError, InvalidInput
+from complaints.errors import BundleError, InvalidInput, RegistryError
 from jianwei.work_commands import DATASETS, Datasets, Heads, comparison, prepare, source_of
 
 if TYPE_CHECKING:
@@ -67,19 +67,17 @@ def train(
     prepare()
     from jianwei.default_model import packaged_base
     from serving.settings import load_settings
-    from training.registry import Registry
     from training.train import Retraining
     from training.train import train as run
 
     settings = load_settings()
-    registry = Registry(settings.tracking_uri, settings.artifacts)
     if warm_start is not None:
         corrections, data = corrections or data, None
         if corrections is None:
             raise InvalidInput(
                 "a warm start learns corrections: say --data FILE, see jianwei corrections export --help"
             )
-        plan = _warm_plan(registry, settings, recipe, name, warm_start)
+        plan = _warm_plan(settings, recipe, name, warm_start)
     elif (recipe is None) == (data is None):
         raise InvalidInput("say either a recipe or --data FILE; see jianwei train --help")
     elif recipe is not None:
@@ -88,7 +86,7 @@ def train(
         chosen, found = _recipe_for(data, taxonomy, head, text, title, name)
         plan = _Plan(_based(chosen, base), found, Path())
     chosen = plan.recipe
-    champion = registry.champion(chosen.name)
+    registry, champion = _registry_for(settings, chosen.name)
     rival = None if champion is None else _rival(settings, chosen.name, champion)
     trained = run(
         chosen,
@@ -107,6 +105,28 @@ def train(
     typer.echo(_said(trained, chosen.name, None if crowned else champion))
     if promote and not crowned:
         raise typer.Exit(1)
+
+
+def _registry_for(settings: Settings, name: str) -> tuple[Registry, str | None]:
+    """The registry, made where this is the first run, and the champion's version, None where there never was one.
+
+    Raises RegistryError, before hours of work, where a champion is served that the registry does not know: what is
+    trained would take its place without having been measured against it.
+    """
+    from jianwei.default_model import open_registry, remembers
+    from training.registry import Registry
+
+    served = remembers(settings, name)
+    registry = open_registry(settings) if served else Registry(settings.tracking_uri, settings.artifacts)
+    champion = registry.champion(name)
+    if served and champion is None:
+        raise RegistryError(
+            f"a champion of {name} was served from {settings.home}, but the registry {registry.tracking_uri} has none, "
+            "so nothing could be measured against it: put the registry back, set MLFLOW_TRACKING_URI to where it is, "
+            f"or make one of its versions champion (jianwei models promote {name} VERSION). To begin anew without it, "
+            "set another JIANWEI_HOME"
+        )
+    return registry, champion
 
 
 def _rival(settings: Settings, name: str, version: str) -> Predictor | None:
@@ -162,7 +182,7 @@ def _written_plan(path: Path, base: str | None) -> _Plan:
     return _Plan(_based(recipe, base), recipe.labels(folder), folder)
 
 
-def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:
+def _warm_plan(settings: Settings, recipe: Path | None, name: str | None, version: str) -> _Plan:
     """Go on from a version by its own recipe and taxonomy, or by the `recipe` given; the packaged one by the project's.
 
     Raises InvalidInput where the version came without a recipe and none is given, for its old rows are not known then;
@@ -171,7 +191,7 @@ def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name
     import yaml
 
     from complaints.bundle import Bundle
-    from jianwei.default_model import PACKAGED, ensure_champion, packaged_recipe
+    from jianwei.default_model import PACKAGED, ensure_champion, open_registry, packaged_recipe
     from serving.champion import fetch
     from training.recipe import Recipe
 
@@ -188,6 +208,7 @@ def _warm_plan(registry: Registry, settings: Settings, recipe: Path | None, name
         )
     if given is not None:
         return _Plan(_based(given.recipe, str(path)), given.taxonomy, given.folder)
+    registry = open_registry(settings)
     known, ours = registry.recipe(model, number), packaged_recipe()
     if known is None and ours is not None and registry.origin(model, number) == PACKAGED:
         return _written_plan(ours, str(path))

@@ -1,6 +1,7 @@
 """Who may do what on the pages: roles, signing in, sessions. What keys of the API may do is in `serving.scopes`.
 
-A password is checked slowly (argon2) and rarely: a session's token is random, so its sha256 is enough after that.
+A password is checked slowly (argon2) and rarely: a session's token is random, so its sha256 is enough after that. A
+service checks and makes them by `Service.checked`, one at a time.
 
 Guessing is slowed down without letting who guesses lock a person out (OWASP, Slow Down Online Guessing Attacks with
 Device Cookies): a browser from which somebody has signed in keeps a cookie and counts by itself; all browsers that
@@ -12,7 +13,6 @@ from __future__ import annotations
 import hmac
 import secrets
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -48,9 +48,6 @@ FORGIVEN = 5
 LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
 # OWASP's minimum for argon2id (Password Storage Cheat Sheet), in KiB and passes: small machines must do.
 _MEMORY, _PASSES, _LANES = 19 * 1024, 2, 1
-# One thread for all checks: however many try at once, the memory is needed once, and what the C library keeps of it
-# for later (glibc does, a thread) is kept once.
-_checks = ThreadPoolExecutor(1, "passwords")
 
 
 class SignInRefused(JianweiError):
@@ -179,7 +176,7 @@ def verify(hashed: str, password: str) -> bool:
     from argon2.exceptions import Argon2Error, InvalidHashError
 
     try:
-        return _checks.submit(_hasher().verify, hashed, password).result()
+        return _hasher().verify(hashed, password)
     except (Argon2Error, InvalidHashError):
         return False
 
@@ -238,7 +235,7 @@ def _hasher() -> PasswordHasher:
 
 
 def _hashed(password: str) -> str:
-    return _checks.submit(_hasher().hash, password).result()
+    return _hasher().hash(password)
 
 
 @cache

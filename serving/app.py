@@ -37,6 +37,9 @@ from serving.workers import Workers
 
 # Connections and threads for the database: SQLite writes one at a time, PostgreSQL waits for the network.
 DATABASE_THREADS = 8
+# Passwords that may wait, at some 30 ms each, for the one thread that checks them: however many try, argon2's memory is
+# needed once, and no more than one core. Anybody may try: those beyond are sent away unchecked.
+PASSWORDS = 10
 # Seconds that callers have when the service is told to stop: one who sends half a body would hold it up for ever.
 GRACE = 10
 
@@ -75,6 +78,7 @@ def create_app(
         salt = key.get_secret_value() if key is not None else store.salt()
         workers = Workers(settings.workers, settings.queue)
         threads = ThreadPoolExecutor(DATABASE_THREADS, "database")
+        passwords = Workers(1, PASSWORDS)
         policy = policies.control.policy
         source = predictor_source if predictor_source is not None else Champion(settings, policy, first)
         source.start()
@@ -90,6 +94,7 @@ def create_app(
             Admission(workers.shared),
             asyncio.Semaphore(workers.shared),
             workers,
+            passwords,
             metrics,
             threads,
             beside,
@@ -103,6 +108,7 @@ def create_app(
             policies.stop()
             beside.close()
             workers.close()
+            passwords.close()
             threads.shutdown()
             store.close()
 

@@ -8,10 +8,12 @@ very first start answers before there is a registry, and makes it behind its ans
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -31,8 +33,13 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 FIRST_VERSION = "1"
 # Seconds until a version that could not be loaded is fetched again; one that is whole would not change.
 RETRY = 60.0
-# Mlflow's own defaults try a dead server for minutes; here the next look comes in seconds anyway.
+# Seconds after which what was half downloaded is that of a process that was killed: no bundle takes an hour.
+ABANDONED = 3600.0
+# Mlflow's own defaults try a dead server for minutes; here the next look comes in seconds anyway. And it keeps a
+# database open, so that it would go on reading a file of which another has taken the place.
 _MLFLOW = {
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # it tells of every database that it opens so
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -104,6 +111,21 @@ class First:
     register: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A version as the registry has it; `digest` is that of its bundle, None where it was registered without one.
+
+    The number alone is not enough: another registry's version 1 is another bundle.
+    """
+
+    version: str
+    digest: str | None
+
+    def is_loaded(self, present: Snapshot | None) -> bool:
+        """Whether the model that is loaded is this version."""
+        return present is not None and present.version == self.version and self.digest in (None, present.digest)
+
+
 class _Remembered(BaseModel):
     """`champion-<name>.json`."""
 
@@ -113,10 +135,10 @@ class _Remembered(BaseModel):
 
 
 class Champion:
-    """The model under the alias `champion`, and the one under `challenger`, watched by a background thread.
+    """The model under the alias `champion`, and the one under `challenger`, each watched by a thread of its own.
 
-    Whatever goes wrong (registry dead, bundle damaged, policy unfit) is logged, and the model that served goes
-    on serving.
+    A slow download of one does not hold the other up. Whatever goes wrong (registry dead, bundle damaged, policy unfit)
+    is logged, and the model that served goes on serving.
     """
 
     def __init__(self, settings: Settings, policy: Policy, first: First | None = None) -> None:
@@ -126,9 +148,13 @@ class Champion:
         self._note = settings.models / f"champion-{settings.model}.json"
         self._snapshot: Snapshot | None = None
         self._challenger: Snapshot | None = None
-        self._refused: dict[str, tuple[str, float]] = {}  # alias -> version, and when it may be tried again
+        self._unwritten: _Remembered | None = None  # what the note should say and does not: the disk may be full
+        self._refused: dict[str, tuple[Registered, float]] = {}  # alias -> version, and when it may be tried again
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._watch, args=(f"{alias}_kept", look), name=alias, daemon=True)
+            for alias, look in ((CHAMPION, self.look), (CHALLENGER, self.look_beside))
+        ]
 
     def start(self) -> None:
         """Load the remembered champion, or what a first start answers with, and begin to watch the registry."""
@@ -136,13 +162,15 @@ class Champion:
             self._recall()
         except (JianweiError, OSError, ValueError) as error:
             log.warning("champion_not_remembered", model=self._settings.model, reason=str(error))
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Stop watching; a download under way is left to end by itself."""
+        """Stop watching; a download under way is left to end by itself, and what it brought is not loaded."""
         self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=1.0)
 
     def current(self) -> Snapshot:
         """The champion as last loaded; raises NotReady where none could be loaded yet."""
@@ -163,37 +191,42 @@ class Champion:
         if self._first is not None:
             self._register(self._first)
         name, served = self._settings.model, self._snapshot
-        version = resolve(self._settings.tracking_uri, name, CHAMPION)
-        loaded = self._load(CHAMPION, version, served)
-        if loaded is None:
-            return
-        self._snapshot = loaded
-        self._remember(version, loaded.predictor.bundle.path)
-        log.info("champion_loaded", model=name, version=version, before=served.version if served else None)
+        loaded = self._load(CHAMPION, registered(self._settings.tracking_uri, name, CHAMPION), served)
+        if loaded is not None:
+            self._snapshot = loaded
+            self._unwritten = _Remembered(version=loaded.version, folder=loaded.predictor.bundle.path)
+            log.info("champion_loaded", model=name, version=loaded.version, before=served.version if served else None)
+        if self._unwritten is not None:
+            _write(self._note, self._unwritten.model_dump_json())
+            self._unwritten = None
 
     def look_beside(self) -> None:
         """The same for the challenger, which may also be gone; raises RegistryError or BundleError."""
-        name, beside = self._settings.model, self._challenger
+        name = self._settings.model
         if self._settings.shadow_share == 0:
             return
-        version = challenger_of(self._settings.tracking_uri, name)
-        if version is None:
+        if self._first is not None or self._snapshot is None:
+            return  # there may be no registry yet, and until there is a champion there is nothing to challenge
+        found = challenger_of(self._settings.tracking_uri, name)
+        if found is None:
             self._challenger = None
             return
-        loaded = self._load(CHALLENGER, version, beside)
+        loaded = self._load(CHALLENGER, found, self._challenger)
         if loaded is not None:
             self._challenger = loaded
-            log.info("challenger_loaded", model=name, version=version)
+            log.info("challenger_loaded", model=name, version=loaded.version)
 
-    def _load(self, alias: str, version: str, present: Snapshot | None) -> Snapshot | None:
-        """Fetch and load a version; None where it is loaded already, or failed a short while ago."""
-        if present is not None and present.version == version:
+    def _load(self, alias: str, found: Registered, present: Snapshot | None) -> Snapshot | None:
+        """Fetch and load a version; None where it is loaded, failed a short while ago, or is not wanted any more."""
+        if found.is_loaded(present):
             return None
         refused = self._refused.get(alias)
-        if refused is not None and refused[0] == version and time.monotonic() < refused[1]:
+        if refused is not None and refused[0] == found and time.monotonic() < refused[1]:
             return None
-        self._refused[alias] = version, time.monotonic() + RETRY
-        folder, version = fetch(self._settings.tracking_uri, self._settings.model, version, self._settings.models)
+        self._refused[alias] = found, time.monotonic() + RETRY
+        folder, version = fetch(self._settings.tracking_uri, self._settings.model, found.version, self._settings.models)
+        if self._stopped.is_set():
+            return None
         loaded = load(folder, self._policy, version=version, alias=alias, name=self._settings.model)
         self._refused.pop(alias, None)
         return loaded
@@ -206,11 +239,8 @@ class Champion:
         first.register()
         folder, version = fetch(self._settings.tracking_uri, self._settings.model, CHAMPION, self._settings.models)
         self._first, served = None, self._snapshot
-        if served is not None and (served.version, served.digest) == (version, Bundle.open(folder).digest):
-            self._remember(version, folder)
-
-    def _remember(self, version: str, folder: Path) -> None:
-        _write(self._note, _Remembered(version=version, folder=folder).model_dump_json())
+        if Registered(version, Bundle.open(folder).digest).is_loaded(served):
+            self._unwritten = _Remembered(version=version, folder=folder)
 
     def _recall(self) -> None:
         name = self._settings.model
@@ -224,18 +254,17 @@ class Champion:
         self._snapshot = load(path, self._policy, version=version, alias=CHAMPION, name=name)
         log.info("champion_remembered" if self._first is None else "first_start", model=name, version=version)
 
-    def _watch(self) -> None:
-        said: dict[str, str] = {}
+    def _watch(self, event: str, look: Callable[[], None]) -> None:
+        said = ""
         while not self._stopped.is_set():
-            for event, look in (("champion_kept", self.look), ("challenger_kept", self.look_beside)):
-                try:
-                    look()
-                    said.pop(event, None)
-                except Exception as error:  # a watcher that dies leaves the service on an old model unseen
-                    problem = f"{type(error).__name__}: {error}"
-                    if problem != said.get(event):  # once, not every few seconds for as long as a server is down
-                        log.error(event, model=self._settings.model, reason=problem)
-                    said[event] = problem
+            try:
+                look()
+                said = ""
+            except Exception as error:  # a watcher that dies leaves the service on an old model unseen
+                problem = f"{type(error).__name__}: {error}"
+                if problem != said:  # once, not every few seconds for as long as a server is down
+                    log.error(event, model=self._settings.model, reason=problem)
+                said = problem
             self._stopped.wait(self._settings.poll)
 
 
@@ -255,37 +284,37 @@ def load(path: Path, policy: Policy, *, version: str, alias: str | None, name: s
     return Snapshot(predictor, name or bundle.manifest.name, version, alias, bundle.digest)
 
 
-def resolve(tracking_uri: str, name: str, version_or_alias: str) -> str:
-    """The version that an alias points to; a version (digits) is returned as it is. Raises RegistryError."""
-    if version_or_alias.isdigit():
-        return version_or_alias
+def registered(tracking_uri: str, name: str, version_or_alias: str) -> Registered:
+    """The version of this number (digits) or under this alias. Raises RegistryError."""
     client = _client(tracking_uri)
-    return _asked(lambda: str(client.get_model_version_by_alias(name, version_or_alias).version))
+    ask = client.get_model_version if version_or_alias.isdigit() else client.get_model_version_by_alias
+    found = _asked(lambda: ask(name, version_or_alias))
+    return Registered(str(found.version), found.tags.get("digest"))
 
 
-def challenger_of(tracking_uri: str, name: str) -> str | None:
+def challenger_of(tracking_uri: str, name: str) -> Registered | None:
     """The version that runs in shadow; None where there is none. Raises RegistryError where nobody can say."""
     client = _client(tracking_uri)
-    registered = _asked(lambda: client.get_registered_model(name))
-    version = registered.aliases.get(CHALLENGER)
-    return None if version is None else str(version)
+    version = _asked(lambda: client.get_registered_model(name)).aliases.get(CHALLENGER)
+    return None if version is None else registered(tracking_uri, name, str(version))
 
 
 def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> tuple[Path, str]:
     """Bring a registered version's bundle to `folder/<name>-v<version>`, whole or not at all; returns path, version.
 
     What is there already is used as it is, unless it is damaged or of another registry. Raises RegistryError where
-    the registry refuses or cannot be reached, BundleError where the version holds no bundle that opens.
+    the registry refuses or cannot be reached, BundleError where the version holds no bundle that opens, or another
+    than was registered.
     """
-    version = resolve(tracking_uri, name, version_or_alias)
-    target = folder / f"{name}-v{version}"
-    client = _client(tracking_uri)
-    registered = _asked(lambda: client.get_model_version(name, version))
-    if _opens(target, registered.tags.get("digest")):
+    meant = registered(tracking_uri, name, version_or_alias)
+    version, target = meant.version, folder / f"{name}-v{meant.version}"
+    if _opens(target, meant.digest):
         return target, version
+    client = _client(tracking_uri)
     from mlflow.artifacts import download_artifacts
 
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder, name)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=folder) as temporary:
         # Not models:/name/version: for that mlflow looks at its registry for the whole process, which others may set.
         place = _asked(lambda: client.get_model_version_download_uri(name, version))
@@ -294,10 +323,22 @@ def fetch(tracking_uri: str, name: str, version_or_alias: str, folder: Path) -> 
         if not manifests:
             raise BundleError(f"{name} version {version} holds no bundle: was it registered by `jianwei train`?")
         found = manifests[0].parent
-        Bundle.open(found)
+        if (digest := Bundle.open(found).digest) != meant.digest and meant.digest is not None:
+            raise BundleError(
+                f"{name} version {version} was registered as bundle {meant.digest[:12]}, but {digest[:12]} lies there: "
+                "import the bundle that is meant as a new version (jianwei models import FOLDER)"
+            )
         found.chmod(0o755)
         _replace(found, target)
     return target, version
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Remove what processes that were killed in the midst of a download left there; others may be downloading."""
+    for left in folder.glob(f".{name}-v*"):
+        with suppress(FileNotFoundError):  # another was quicker
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _opens(path: Path, digest: str | None = None) -> bool:
@@ -332,7 +373,10 @@ def _client(tracking_uri: str) -> Any:
 
 
 def ask_briefly() -> None:
-    """Have mlflow, before it is imported, give a dead server up within seconds, where the environment says nothing."""
+    """Have mlflow, before it is imported, give a dead server up within seconds and see which file is its database now.
+
+    What the environment says of it goes first.
+    """
     for variable, value in _MLFLOW.items():
         os.environ.setdefault(variable, value)
 
@@ -348,8 +392,11 @@ def _asked(question: Callable[[], Answer]) -> Answer:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

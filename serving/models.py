@@ -58,6 +58,9 @@ class Models(Protocol):
     def promote(self, name: str, version: str, reason: str, *, force: bool = False) -> None:
         """Make a version the champion; one with an objection() is refused, unless `force`."""
 
+    def past(self, name: str) -> Sequence[str]:
+        """The champions before this one that are still there, the last of them last: where rollback() leads."""
+
     def rollback(self, name: str, reason: str, leaving: str | None = None) -> str:
         """Make the champion before this one champion again; returns its version.
 
@@ -73,6 +76,7 @@ class Models(Protocol):
         `gate`: passed, and reasons (text, chinese, what, where, head, label, name, rows, champion, candidate, limit);
         `speed` and `size`, times the champion's; `sets`: test, newest, audit -> head -> rows, accuracy, macro_f1, auto,
         and classes (label, name, rows, recall, f1). A measure is champion, candidate, difference, low, high, luck.
+        `left_out`: set -> head -> rows whose label one of the two does not know.
         """
 
 

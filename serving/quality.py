@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from complaints.agreement import Agreement, Bin, agreement, reliability
 from complaints.drift import Distance, lengths, psi, vocabulary
 from complaints.text import clean
+from complaints.worktime import Calendar
 from serving.replay import wilson
 from serving.store.queries import Store
 from serving.store.review_quality import Audited, Judged, Model, Traffic
@@ -119,11 +120,13 @@ class QualityReport:
     drift: Drift
 
 
-def quality(store: Store, since: datetime, now: datetime, promised: Mapping[str, float], model: Model) -> QualityReport:
+def quality(
+    store: Store, since: datetime, now: datetime, promised: Mapping[str, float], model: Model, calendar: Calendar
+) -> QualityReport:
     """The report of what was said from `since` until `now`.
 
     `promised`: head -> precision that `auto` promises; it is the promise of the `model` (name, version) that serves
-    now, so what the audit and the calibration say is of its answers alone.
+    now, so what the audit and the calibration say is of its answers alone. Weeks begin where the `calendar` is.
     """
     judged = store.judged(since, now)
     own = [one for one in judged if (one.model_name, one.model_version) == model]
@@ -131,7 +134,7 @@ def quality(store: Store, since: datetime, now: datetime, promised: Mapping[str,
     audited = store.audited(since, now, model)
     drift = drifted(store.traffic(now - WEEK, now), store.traffic(now - (1 + REFERENCE) * WEEK, now - WEEK), model)
     return QualityReport(
-        tallies=tally(judged),
+        tallies=tally(judged, calendar),
         kept=kept([one for one in own if one.created_at >= since], audited.auto, promised),
         calibrated=calibrated(own),
         agreement=agreed(judged, second),
@@ -146,11 +149,12 @@ def right(one: Judged) -> bool:
     return a == b or a.startswith(f"{b}.") or b.startswith(f"{a}.")
 
 
-def tally(judged: Iterable[Judged]) -> list[Tally]:
-    """Counts by week (from Monday, UTC), head and predicted label, in that order."""
+def tally(judged: Iterable[Judged], calendar: Calendar) -> list[Tally]:
+    """Counts by week (from Monday, in the calendar's zone), head and predicted label, in that order."""
     counts: dict[tuple[datetime, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for one in judged:
-        day = one.given_at.replace(hour=0, minute=0, second=0, microsecond=0)
+        given = calendar.local(one.given_at) or one.given_at
+        day = given.replace(hour=0, minute=0, second=0, microsecond=0)
         week = day - timedelta(days=day.weekday())
         counts[week, one.head, one.predicted][0 if right(one) else 1] += 1
     return [Tally(*key, *value) for key, value in sorted(counts.items())]

@@ -31,8 +31,9 @@ Result = TypeVar("Result")
 class Service:
     """The parts of one application; `threads` are for the database, so that no query holds up the event loop.
 
-    `turns` are for the texts of batches, `workers.shared` at a time, so that they leave room to single ones. `salt` is
-    the key of customer hashes; `models` opens the registry, None where the service was given none.
+    `turns` are for the texts of batches, `workers.shared` at a time, so that they leave room to single ones;
+    `passwords` is one thread with a short queue. `salt` is the key of customer hashes; `models` opens the registry,
+    None where the service was given none.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Service:
     admission: Admission
     turns: asyncio.Semaphore
     workers: Workers
+    passwords: Workers
     metrics: Metrics
     threads: ThreadPoolExecutor
     shadow: Shadow
@@ -57,6 +59,13 @@ class Service:
     async def stored(self, query: Callable[[], Result]) -> Result:
         """Run a query of the store beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, query)
+
+    async def checked(self, deed: Callable[[], Result]) -> Result:
+        """Run what checks or makes a password, its queries included, where it holds up no other query.
+
+        Raises Overloaded at once where too many wait.
+        """
+        return await asyncio.wrap_future(self.passwords.submit(deed))
 
 
 async def answer(request: Request, future: Future[Result] | asyncio.Future[Result], timeout: float | None) -> Result:

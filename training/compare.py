@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from complaints.errors import UnknownLabel
 from complaints.predictor import Predictor
-from complaints.taxonomy import Head
-from training.evaluate import HeadResult, Weights, evaluate
+from complaints.taxonomy import Head, Taxonomy
+from training.evaluate import HeadResult, Weights, answers, is_right
 from training.sources import Example
 
 RESAMPLES = 1_000
@@ -56,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ClassChange:
-    """One label that occurs in truth, `rows` times."""
+    """One label that occurs in truth, `rows` times: a leaf, or a parent of rows that are known by it alone."""
 
     label: str
     name: str
@@ -104,17 +106,61 @@ def same_labels(one: Predictor, other: Predictor) -> bool:
 def compare(candidate: Predictor, champion: Predictor, examples: Sequence[Example]) -> dict[str, HeadChange]:
     """Head -> how the candidate differs on `examples`; heads that only one of them has, or no row, are absent.
 
+    What the champion answers by labels of an earlier version counts as what they are called now.
+    """
+    rows, _ = comparable(candidate.taxonomy, champion.taxonomy, examples)
+    if not rows:
+        return {}
+    before = answers(champion, rows, quiet=True)
+    renamed = {name: _renamed(candidate.taxonomy, name, result) for name, result in before.items()}
+    return changes(candidate, answers(candidate, rows, quiet=True), renamed)
+
+
+def comparable(
+    candidate: Taxonomy, champion: Taxonomy, examples: Sequence[Example]
+) -> tuple[list[Example], dict[str, Counter[str]]]:
+    """The examples under the candidate's labels that the champion can answer too; head -> label -> rows left out.
+
     A row whose label one of them does not know counts for neither: there is nothing to compare.
     """
-    known = [
-        Example(
-            e.complaint, {h: v for h, v in e.labels.items() if _leaf(candidate, h, v) and _leaf(champion, h, v)}, ""
-        )
-        for e in examples
-    ]
-    if not any(example.labels for example in known):
-        return {}
-    return changes(candidate, evaluate(candidate, known, quiet=True), evaluate(champion, known, quiet=True))
+    shared = {name: _answerable(candidate, champion, name) for name in champion.heads if name in candidate.heads}
+    rows: list[Example] = []
+    left_out: dict[str, Counter[str]] = {}
+    for one in examples:
+        labels = {}
+        for head, label in one.labels.items():
+            now = _today(candidate, head, label) if head in shared else None
+            if now is not None and now in shared[head]:
+                labels[head] = now
+            elif head in shared:
+                left_out.setdefault(head, Counter())[label] += 1
+        if labels:
+            rows.append(replace(one, labels=labels))
+    return rows, left_out
+
+
+def _answerable(candidate: Taxonomy, champion: Taxonomy, head: str) -> set[str]:
+    """The candidate's names of what the champion answers with, and their parents."""
+    known = (_today(candidate, head, label) for label in champion.heads[head].ids)
+    now = [label for label in known if label is not None]
+    return {*now, *(parent for label in now if (parent := candidate.heads[head].parent(label)) is not None)}
+
+
+def _today(taxonomy: Taxonomy, head: str, label: str) -> str | None:
+    try:
+        return taxonomy.resolve(head, label)
+    except UnknownLabel:
+        return None
+
+
+def _renamed(taxonomy: Taxonomy, head: str, result: HeadResult) -> HeadResult:
+    """The same answers by today's labels; what is unknown today stays as it is, and is wrong on every row."""
+
+    def today(label: str) -> str:
+        return _today(taxonomy, head, label) or label
+
+    decided = [one.model_copy(update={"label": today(one.label)}) for one in result.decided]
+    return replace(result, guess=[today(label) for label in result.guess], decided=decided)
 
 
 def changes(
@@ -133,16 +179,17 @@ def changes(
     }
 
 
-def _leaf(predictor: Predictor, head: str, label: str) -> bool:
-    return head in predictor.taxonomy.heads and label in predictor.taxonomy.heads[head].ids
-
-
 def compare_head(head: Head, after: HeadResult, before: HeadResult, target: float, seed: int = 1) -> HeadChange:
-    """How two results of the same rows differ. Raises ValueError where the rows are not the same."""
+    """How two results of the same rows differ; where the truth is a parent, a guess counts as its own parent.
+
+    Raises ValueError where the rows are not the same.
+    """
     if after.rows != before.rows or after.truth != before.truth:
         raise ValueError(f"the two were measured on different rows: {len(after.rows)} and {len(before.rows)}")
-    labels = sorted({*after.truth, *after.guess, *before.guess}, key=lambda one: [*head.ids, one].index(one))
-    truth, new, old = (_one_hot(labels, part) for part in (after.truth, after.guess, before.guess))
+    guesses = [_at_level_of(head, after.truth, result.guess) for result in (after, before)]
+    order = (*head.ids, *head.parents)
+    labels = sorted({*after.truth, *guesses[0], *guesses[1]}, key=lambda one: ([*order, one].index(one), one))
+    truth, new, old = (_one_hot(labels, part) for part in (after.truth, *guesses))
     rows = len(after.truth)
     weights = np.stack([np.ones(rows), *after.draws(RESAMPLES, seed)])  # the first is what was measured
     support = weights @ truth
@@ -164,6 +211,10 @@ def compare_head(head: Head, after: HeadResult, before: HeadResult, target: floa
     return HeadChange(
         rows, change("accuracy"), change("macro"), classes, _auto(head, after), _auto(head, before), target
     )
+
+
+def _at_level_of(head: Head, truth: Sequence[str], guess: Sequence[str]) -> list[str]:
+    return [head.parent(g) or g if t in head.parents else g for t, g in zip(truth, guess, strict=True)]
 
 
 def _one_hot(labels: list[str], found: Sequence[str]) -> Weights:
@@ -191,7 +242,7 @@ def _change(after: Weights, before: Weights) -> Change:
 
 def _auto(head: Head, result: HeadResult) -> tuple[int, int]:
     auto = [(one.label, t) for one, t in zip(result.decided, result.truth, strict=True) if one.decision == "auto"]
-    return len(auto), sum(label in (truth, head.parent(truth)) for label, truth in auto)
+    return len(auto), sum(is_right(head, label, truth) for label, truth in auto)
 
 
 def size_of(predictor: Predictor) -> int:

@@ -9,6 +9,7 @@ training for good and only measure.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from complaints.text import clean
 from training.recipe import Mixing
 from training.sources import Example, sha1
 from training.splits import Parts, near_duplicate_groups
+
+log = logging.getLogger(__name__)
 
 SOURCE = "corrections"
 
@@ -49,17 +52,24 @@ class Mixed:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def settle(corrections: Iterable[Correction], taxonomy: Taxonomy) -> tuple[list[Settled], Counter[str]]:
+def settle(corrections: Iterable[Correction], taxonomy: Taxonomy, model: str) -> tuple[list[Settled], Counter[str]]:
     """One row a text, in the order of time, and counts: words read, outvoted, in conflict, of labels unknown.
+
+    Words of answers that another model than `model` gave are left out, for its labels may mean something else; words
+    that name no model are not.
 
     Per text and head each person's last word counts, and the last of each closed ticket. A person's word outvotes what
     was read off closed tickets; where persons, or else tickets, differ, more than half of them decide, and where there
     is no such half the head is left out.
     """
     counts: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     texts: dict[str, list[tuple[Correction, str]]] = defaultdict(list)
     for one in corrections:
         counts["corrections"] += 1
+        if one.model_name not in (model, ""):
+            others[one.model_name] += 1
+            continue
         try:
             label = taxonomy.resolve(one.head, one.label) if one.head in taxonomy.heads else None
         except UnknownLabel:
@@ -68,6 +78,15 @@ def settle(corrections: Iterable[Correction], taxonomy: Taxonomy) -> tuple[list[
             counts["of a head or label that the taxonomy does not hold"] += 1
             continue
         texts[_key(one)].append((one, label))
+    if others:
+        counts["of another model"] = others.total()
+        named = ", ".join(f"{name} ({words})" for name, words in others.most_common())
+        log.warning(
+            "left out %d corrections of other models than %s: %s; to learn from them too, empty their model_name",
+            others.total(),
+            model,
+            named,
+        )
     found = []
     for words in texts.values():
         labels = {}

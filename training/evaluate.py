@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class HeadResult:
     """One head on N rows: `truth` and `guess` labels (leaves), `confidence` (N,) of the guess, `decided` (N,).
 
     `rows` (N,) are their places among the examples that were evaluated, `groups` (N,) the numbers of their groups of
-    near-duplicates; empty, every row is a group of its own.
+    near-duplicates; empty, every row is a group of its own. Of `answers`, the truth may be a parent too.
     """
 
     truth: list[str]
@@ -84,7 +84,7 @@ class HeadResult:
         """
         right = self.right()
         auto = np.array([one.decision == "auto" for one in self.decided])
-        kept = [_is_right(head, one.label, truth) for one, truth in zip(self.decided, self.truth, strict=True)]
+        kept = [is_right(head, one.label, truth) for one, truth in zip(self.decided, self.truth, strict=True)]
         inside = [truth in one.prediction_set for one, truth in zip(self.decided, self.truth, strict=True)]
         found = {
             "rows": float(len(self.truth)),
@@ -128,7 +128,7 @@ class HeadResult:
             leaf = i < len(labels)
             mine = [k for k, one in enumerate(self.decided) if one.label == label]
             auto = [k for k in mine if self.decided[k].decision == "auto"]
-            kept = [_is_right(head, label, self.truth[k]) for k in auto]
+            kept = [is_right(head, label, self.truth[k]) for k in auto]
             true = [label in one.prediction_set for t, one in zip(self.truth, self.decided, strict=True) if t == label]
             rows.append(
                 {
@@ -198,16 +198,34 @@ def evaluate(predictor: Predictor, examples: Sequence[Example], *, quiet: bool =
     Rows known by a parent alone count in no metric. Texts that are ALIKE are of one group. Raises InvalidInput where no
     row can be scored.
     """
+    return of_leaves(predictor, answers(predictor, examples, quiet=quiet))
+
+
+def of_leaves(predictor: Predictor, found: Mapping[str, HeadResult]) -> dict[str, HeadResult]:
+    """Of `found` the rows whose truth is a leaf of the predictor's. Raises InvalidInput where there is none."""
+    results = {}
+    for name, result in found.items():
+        leaves = predictor.taxonomy.heads[name].ids
+        scored = result.among({row for row, truth in zip(result.rows, result.truth, strict=True) if truth in leaves})
+        if scored.truth:
+            results[name] = scored
+    if not results:
+        raise InvalidInput("no row carries a label that can be scored: check --head and the taxonomy")
+    return results
+
+
+def answers(predictor: Predictor, examples: Sequence[Example], *, quiet: bool = False) -> dict[str, HeadResult]:
+    """Head -> HeadResult of every row that is labelled for it, be it by a parent, or by a label that is another's.
+
+    Texts that are ALIKE are of one group.
+    """
     rows: dict[str, list[tuple[str, HeadPrediction, int]]] = {}
     for start in track(range(0, len(examples), CHUNK), "evaluating", disable=quiet, transient=True):
         chunk = examples[start : start + CHUNK]
         predictions = predictor.predict([example.complaint for example in chunk], top_k=1)
         for place, (example, prediction) in enumerate(zip(chunk, predictions, strict=True), start):
             for head, label in example.labels.items():
-                if label in predictor.taxonomy.heads[head].ids:
-                    rows.setdefault(head, []).append((label, prediction.heads[head], place))
-    if not rows:
-        raise InvalidInput("no row carries a label that can be scored: check --head and the taxonomy")
+                rows.setdefault(head, []).append((label, prediction.heads[head], place))
     groups = near_duplicate_groups([text_of(example) for example in examples], ALIKE)
     return {
         head: HeadResult(
@@ -354,8 +372,9 @@ def _kappa_by_weights(head: Head, truth: Sequence[str], guess: Sequence[str]) ->
     return measure
 
 
-def _is_right(head: Head, decided: str, truth: str) -> bool:
-    return decided in (truth, head.parent(truth))
+def is_right(head: Head, decided: str, truth: str) -> bool:
+    """Whether an answer is the truth, or its parent, or a leaf of it where the truth is known as a parent alone."""
+    return decided in (truth, head.parent(truth)) or head.parent(decided) == truth
 
 
 def _macro_f1(truth: list[str], guess: list[str]) -> float:

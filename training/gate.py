@@ -1,7 +1,8 @@
 """May a candidate become champion? Every reason against it names what fell, from where to where, and on how many rows.
 
-Whatever the champion answers, the candidate must answer too: a head or label less breaks what callers rely on. And
-something must have been compared. Nor may it keep its promise by deciding next to nothing alone any more.
+Whatever the champion answers, the candidate must answer too: a head or label less breaks what callers rely on. On
+one head at least, rows enough to judge must have been compared. Nor may it keep its promise by deciding next to nothing
+alone any more.
 
 What counts as a fall: the measure is lower by more than its margin, and that is no matter of luck. Luck is judged by
 paired resampling (`compare.py`), for all heads of a set of rows together and for all classes of a head together (Holm
@@ -11,6 +12,7 @@ few rows that it could be chance passes, so the newest corrections and the audit
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,9 +22,11 @@ from scipy.stats import binom
 from complaints.errors import UnknownLabel
 from complaints.predictor import Predictor
 from complaints.taxonomy import Taxonomy
-from training.compare import Change, HeadChange, compare, plain, size_of, speed_ratio
+from training.compare import Change, HeadChange, comparable, compare, plain, size_of, speed_ratio
 from training.recipe import Gate
-from training.sources import Example
+from training.sources import NAMED, Example
+
+log = logging.getLogger(__name__)
 
 # Rows drawn without regard to what the model said of them: on these alone its promise of precision can be checked, and
 # a class be judged by its recall.
@@ -72,8 +76,13 @@ class Reason:
                 "takes {:.2f} times the champion's time a text" if self.what == "speed" else "is {:.2f} times as large"
             )
             return f"{said.format(self.after)}; {self.limit:.2f} is allowed"
-        if self.what == "compared":
+        if self.what == "compared" and not self.rows:
             return "no row of test, newest or audit could be compared with the champion: give the recipe a test part"
+        if self.what == "compared":
+            return (
+                f"too few rows to judge: {self.rows}, {self.limit:.0f} are needed; give the recipe more test rows, "
+                "lower `fewest` under its `gate`, or promote with --force and a --reason"
+            )
         english = {"macro_f1": "macro-F1", "f1": "F1", "auto": "auto precision", "auto_share": "share of auto answers"}
         what = english.get(self.what, self.what)
         of = f"{self.head} {self.label} ({self.name})" if self.label else self.head
@@ -94,7 +103,12 @@ class Reason:
         if self.what == "size":
             return f"文件大小是现任模型的 {self.after:.2f} 倍，上限 {self.limit:.2f} 倍"
         if self.what == "compared":
-            return "没有一条测试、更正或抽检的数据能与现任模型比较：请在配方里留出测试集"
+            return (
+                f"数据太少，无法评判：只有 {self.rows} 条，至少要 {self.limit:.0f} 条；请增加测试数据，或在配方的 gate "
+                "里调低 fewest，或写明理由，不顾关口推广"
+                if self.rows
+                else "没有一条测试、更正或抽检的数据能与现任模型比较：请在配方里留出测试集"
+            )
         of = f"{self.head} 的“{self.name}”（{self.label}）" if self.label else self.head
         if self.what == "contract":
             remedy = "；请在标签体系的 former 里写明它的去向" if self.label else ""
@@ -166,18 +180,32 @@ def weigh(
         "speed": round(speed, 3),
         "size": round(size, 3),
         "sets": plain(changes),
+        "left_out": _left_out(candidate.taxonomy, champion.taxonomy, sets),
     }
     return verdict, found
 
 
+def _left_out(
+    candidate: Taxonomy, champion: Taxonomy, sets: Mapping[str, Sequence[Example]]
+) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for where, rows in sets.items():
+        for head, labels in comparable(candidate, champion, rows)[1].items():
+            found.setdefault(where, {})[head] = labels.total()
+            shown = ", ".join(f"{label!r} ({times})" for label, times in labels.most_common(NAMED))
+            said = "%s, head %s: %d rows are not compared, for one of the two does not know their labels: %s"
+            log.warning(said, where, head, labels.total(), shown)
+    return found
+
+
 def contract(candidate: Taxonomy, champion: Taxonomy) -> list[Reason]:
-    """Heads and leaves that the champion answers with and the candidate neither has nor maps by `former`."""
+    """Heads, leaves and parents that the champion answers with and the candidate neither has nor maps by `former`."""
     found = []
     for name, head in champion.heads.items():
         if name not in candidate.heads:
             found.append(Reason("contract", 1.0, 0.0, 1.0, head=name))
             continue
-        for label in head.ids:
+        for label in head.names:
             try:
                 candidate.resolve(name, label)
             except UnknownLabel:
@@ -187,7 +215,8 @@ def contract(candidate: Taxonomy, champion: Taxonomy) -> list[Reason]:
 
 def judge(sets: Mapping[str, Mapping[str, HeadChange]], speed: float, size: float, gate: Gate) -> Verdict:
     """Judge a candidate by its changes on each set of rows, and by how its time a text and its bytes compare."""
-    reasons = [] if any(sets.values()) else [Reason("compared", None, 0.0, 1.0)]
+    most = max((head.rows for heads in sets.values() for head in heads.values()), default=0)
+    reasons = [] if most >= gate.fewest else [Reason("compared", None, most, gate.fewest, most)]
     for where, heads in sets.items():
         reasons += _falls(where, heads, gate)
         if where in UNBIASED:

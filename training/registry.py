@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read by mlflow when it is imported
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # see serving/champion.py
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
 import mlflow.artifacts
@@ -236,6 +238,17 @@ class Registry:
                     found.append(Version(one, str(v.version), mine, made, v.run_id, dict(v.tags)))
         return sorted(found, key=lambda v: (v.name, -int(v.version)))
 
+    def metrics(self, version: Version) -> dict[str, float]:
+        """What the version's run measured; empty where it has none, or its run was deleted for good."""
+        if not version.run_id:
+            return {}
+        try:
+            return dict(self.client.get_run(version.run_id).data.metrics)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise RegistryError(_said(error)) from error
+
     def objection(self, name: str, version: str) -> Literal["refused", "unjudged", "outdated"] | None:
         """Why `version` may become champion by force alone; None where nothing speaks against it.
 
@@ -289,10 +302,10 @@ class Registry:
         go, is not champion any more: somebody else was quicker.
         """
         with _refused():
-            left, there = self.champion(name), {v.version for v in self.versions(name)}
+            left = self.champion(name)
             if leaving not in (None, left):
                 raise Conflict(f"{name} version {leaving} is not champion any more, version {left} is: nothing moved")
-            past = [v for v in self._history(name) if v in there and v != left]
+            past = self.past(name)
             if not past:
                 raise RegistryError(f"{name} has no earlier champion to go back to; see `jianwei models list`")
             # The history first: cut short between the two, the champion that should go is still the last of it, and
@@ -303,6 +316,12 @@ class Registry:
                 stamp = datetime.now(UTC).isoformat(timespec="seconds")
                 self.client.set_model_version_tag(name, left, "rolled_back", f"{stamp} {reason}"[:LONGEST_TAG])
             return past[-1]
+
+    def past(self, name: str) -> list[str]:
+        """The champions before this one that are still there, the last of them last: where rollback() leads."""
+        with _refused():
+            champion, there = self.champion(name), {v.version for v in self.versions(name)}
+            return [v for v in self._history(name) if v in there and v != champion]
 
     def _history(self, name: str) -> list[str]:
         tag = self.client.get_registered_model(name).tags.get(HISTORY, "")

@@ -46,7 +46,7 @@ from training.compare import HeadChange, changes, same_labels
 from training.contrast import rows_a_label
 from training.corrections import Mixed, mix, settle
 from training.crossing import Crossed, cross
-from training.evaluate import HeadResult, evaluate, report
+from training.evaluate import HeadResult, answers, of_leaves, report
 from training.fit import MANY, few_rows, fit_few, fit_model
 from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
@@ -125,7 +125,8 @@ def train(
             _log_metrics(made.manifest.metrics)
             predictor = Predictor(made, Policy.load(), threads=usable_cores())
             measured = parts.test or parts.calibration
-            results = evaluate(predictor, measured)
+            answered = answers(predictor, measured)
+            results = of_leaves(predictor, answered)
             found, anchors = report(predictor, results, measured), {}
             if not warm:  # which takes less time than these
                 found |= audit(predictor, measured)
@@ -133,8 +134,9 @@ def train(
                 anchors = baseline(taxonomy, learned, measured)
             rival = tested = None
             if champion is not None and parts.test and same_labels(predictor, champion):
-                before = evaluate(champion, parts.test)
-                rival, tested = report(champion, before, parts.test), {"test": changes(predictor, results, before)}
+                before = answers(champion, parts.test)
+                rival = report(champion, of_leaves(champion, before), parts.test)
+                tested = {"test": changes(predictor, answered, before)}
             verdict, comparison = _weigh(predictor, champion, mixed, recipe, tested)
             page = write_page(predictor, results, measured, found, anchors)
             predictor.close()
@@ -170,7 +172,7 @@ def _rows(
 
 
 def _mixed(recipe: Recipe, taxonomy: Taxonomy, parts: Parts, retraining: Retraining) -> Mixed:
-    settled, counts = settle(read_corrections(retraining.corrections), taxonomy)
+    settled, counts = settle(read_corrections(retraining.corrections), taxonomy, recipe.name)
     mixed = mix(settled, counts, parts, recipe.corrections, recipe.split.near_duplicate)
     for what, count in mixed.counts.items():
         log.info("%s: %d", what, count)

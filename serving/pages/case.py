@@ -143,7 +143,7 @@ class CasePage:
         now = self._desk.now()
         with ui.element("div").classes("stack"):
             with ui.element("div").classes("card order-1"):
-                ui.html(parts.meta(view, now), sanitize=False)
+                self._meta = ui.html(parts.meta(view, now), sanitize=False)
                 self._text = ui.html(parts.text(view), sanitize=False).classes("complaint")
                 ui.html(parts.legend(view), sanitize=False).classes("legend")
             ui.html(parts.risk(view, now), sanitize=False).classes("card order-3")
@@ -324,8 +324,10 @@ class CasePage:
         if self._view is not None:
             shown = await self._desk.unmask(self._view)
             self._view = shown
+            now = self._desk.now()
+            self._meta.set_content(parts.meta(shown, now))
             self._text.set_content(parts.text(shown))
-            self._history.set_content(parts.history(shown, self._desk.now()))
+            self._history.set_content(parts.history(shown, now))
 
 
 async def _refused(deed: Callable[[], Awaitable[Decided]]) -> Conflict | None:

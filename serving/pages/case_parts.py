@@ -20,13 +20,14 @@ def level_tag(level: str, prefix: str = "") -> str:
 
 
 def meta(view: CaseView, now: datetime) -> str:
-    """Ticket, channel, product, customer: one line."""
-    one = view.complaint
+    """Ticket, channel, product, customer: one line, masked as the text is."""
+    one, hide = view.complaint, not view.unmasked
     parts = [level_tag(view.level, "风险 ")]
     if one.ticket_id:
-        parts.append(f"<span>工单 <b>{escape(one.ticket_id)}</b></span>")
-    parts.append(f"<span>{escape(channel(one.channel))}</span>")
-    parts += [f"<span>{escape(value)}</span>" for value in (one.product, one.region, one.business_line) if value]
+        parts.append(f"<span>工单 <b>{marked(one.ticket_id, (), hide=hide)}</b></span>")
+    parts.append(f"<span>{marked(channel(one.channel), (), hide=hide)}</span>")
+    known = (value for value in (one.product, one.region, one.business_line) if value)
+    parts += [f"<span>{marked(value, (), hide=hide)}</span>" for value in known]
     parts.append(f"<span>{clock(view.received_at, now)}</span>")
     if one.customer.vip:
         parts.append('<span class="tag mine">重要客户</span>')

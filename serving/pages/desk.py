@@ -15,6 +15,7 @@ from typing import TypeVar
 from complaints.errors import InvalidInput, NotReady, Overloaded
 from complaints.records import Level, Prediction
 from complaints.taxonomy import Head, Taxonomy
+from complaints.text import mask
 from serving import access, reviewing
 from serving.access import Person, Right
 from serving.champion import Snapshot
@@ -76,11 +77,24 @@ class Desk:
         return reviewing.day_start(self.service, datetime.now(UTC))
 
     async def change_password(self, present: str, password: str) -> None:
-        """Give oneself another password, and end one's other sessions; raises as `access.change_password`."""
+        """Give oneself another password, and end one's other sessions.
+
+        Raises as `access.change_password`, and Overloaded where too many passwords wait.
+        """
         store, token, device = self.service.store, self._token, self._device
-        await self.service.stored(
+        await self.service.checked(
             lambda: access.change_password(store, token, present, password, datetime.now(UTC), device)
         )
+
+    async def add_person(self, name: str, role: str, password: str) -> None:
+        """Let somebody sign in; raises as `access.add_user`, Forbidden, Overloaded where too many passwords wait."""
+        store, who = self.service.store, self.person.name
+
+        def add(now: datetime) -> None:
+            access.add_user(store, name, role, password, now)
+            store.log(who, "add_user", name, {"role": role}, now)
+
+        await self.service.checked(self._asked("users", add))
 
     # ---- the queue
 
@@ -104,8 +118,9 @@ class Desk:
         return await self.ask("review", lambda _now: self.service.store.versions(self.service.settings.model))
 
     async def channels(self) -> list[str]:
-        """The channels that what waits came in by."""
-        return await self.ask("review", lambda _now: self.service.store.channels(self.service.settings.model))
+        """The channels that what waits came in by, masked."""
+        found = await self.ask("review", lambda _now: self.service.store.channels(self.service.settings.model))
+        return sorted({mask(one) for one in found})
 
     async def today(self) -> Day:
         """How far the day's budget is used."""
@@ -182,6 +197,9 @@ class Desk:
 
     async def ask(self, right: Right, query: Callable[[datetime], Result]) -> Result:
         """Run a query beside the event loop, if the person is still signed in and has the right."""
+        return await self.service.stored(self._asked(right, query))
+
+    def _asked(self, right: Right, query: Callable[[datetime], Result]) -> Callable[[], Result]:
         now = datetime.now(UTC)
 
         def run() -> Result:
@@ -189,7 +207,7 @@ class Desk:
             access.require(self.person, right)
             return query(now)
 
-        return await self.service.stored(run)
+        return run
 
     async def _view(self, prediction_id: str, lease: Lease | None) -> CaseView:
         service, name = self.service, self.person.name

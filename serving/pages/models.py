@@ -50,6 +50,7 @@ class ModelsPage:
         self._versions: Sequence[ModelVersion] = ()
         self._champion: str | None = None
         self._challenger: str | None = None
+        self._past: Sequence[str] = ()
         self._shown: str | None = None
         self._serving = ""
         self._deed: Callable[[str], Any] | None = None
@@ -108,13 +109,14 @@ class ModelsPage:
     def _load(self, models: Models) -> None:
         self._versions = models.versions(self._name)
         self._champion, self._challenger = models.champion(self._name), models.challenger(self._name)
+        self._past = models.past(self._name)
 
     def _draw_deeds(self) -> None:
         self._deeds.clear()
         if not self._desk.may("promote"):
             return
         with self._deeds:
-            if any("promoted" in one.tags and one.version != self._champion for one in self._versions):
+            if self._past:
                 button("回退到上一个现行版本", "", "btn danger", self._ask_rollback)
 
     def _draw_versions(self) -> None:

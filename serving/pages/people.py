@@ -11,7 +11,7 @@ from nicegui import ui
 from starlette.requests import Request
 
 from complaints.taxonomy import Head
-from serving import access
+from complaints.text import mask
 from serving.access import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from serving.pages.desk import Desk
 from serving.pages.shell import button, frame, guarded, place, say, words_of
@@ -83,13 +83,7 @@ class PeoplePage:
 
     async def _add(self) -> None:
         name, role, password = self._name.value or "", cast("str", self._role.value), self._password.value or ""
-        store, who = self._desk.service.store, self._desk.person.name
-
-        def add(now: datetime) -> None:
-            access.add_user(store, name.strip(), role, password, now)
-            store.log(who, "add_user", name.strip(), {"role": role}, now)
-
-        await self._desk.ask("users", add)
+        await self._desk.add_person(name.strip(), role, password)
         say(f"已添加{ROLES[role]} {name.strip()}", "good")
         self._name.value = self._password.value = ""
         await self._refresh()
@@ -210,7 +204,7 @@ def _filter(questions: Mapping[str, Head], field: str, value: str) -> str:
         "level": LEVELS,
         "reason": FILTERED,
     }
-    shown = channel(value) if field == "channel" else names.get(field, {}).get(value, value)
+    shown = mask(channel(value)) if field == "channel" else names.get(field, {}).get(value, value)
     return f"{_FIELDS.get(field, field)} {shown}"
 
 

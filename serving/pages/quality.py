@@ -69,9 +69,10 @@ class QualityPage:
                 for name in predictor.taxonomy.heads
                 if (value := predictor.bundle.manifest.metrics.get(f"test/{name}/accuracy")) is not None
             }
+            store, calendar = desk.service.store, desk.service.policies.control.policy.calendar
             report = await desk.ask(
                 "quality",
-                lambda now: quality(desk.service.store, now - timedelta(weeks=self._weeks), now, promised, model),
+                lambda now: quality(store, now - timedelta(weeks=self._weeks), now, promised, model, calendar),
             )
         except Exception as error:
             self._body.clear()
@@ -145,7 +146,9 @@ def _tile(one: Kept, name: str) -> str:
         shown = percent(one.share, 1) if one.tried >= FEW else f"{one.right} / {one.tried}"
         look = " bad" if one.broken else ""
         says = f"{charts.interval(one)}，{promise}"
-        says += "，已确认低于承诺" if one.broken else f"，不足 {FEW} 件，先看看" if one.tried < FEW else f"，{one.tried} 件"
+        says += (
+            "，已确认低于承诺" if one.broken else f"，不足 {FEW} 件，先看看" if one.tried < FEW else f"，{one.tried} 件"
+        )
     return f'<div class="card tile{look}"><span>{escape(name)} · 自动</span><b>{shown}</b><p>{says}</p></div>'
 
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from complaints.errors import NotReady
 from complaints.taxonomy import Taxonomy
+from complaints.text import mask
 from serving.assessing import owner_head
 from serving.pages import filters as asked
 from serving.pages.case_parts import level_tag
@@ -193,7 +194,8 @@ def _table(
 def _line(one: Queued, taxonomy: Taxonomy, share: float, now: datetime, me: str, query: Mapping[str, str]) -> str:
     sent = orjson.loads(one.request)
     words = f"{sent['title']}。{sent['text']}" if sent.get("title") else sent["text"]
-    sub = [one.ticket_id or "", channel(one.channel), sent.get("product") or "", clock(one.at, now)]
+    known = (one.ticket_id or "", channel(one.channel), sent.get("product") or "")
+    sub = [*map(mask, known), clock(one.at, now)]
     address = asked.address(f"/review/case/{one.prediction_id}", query)  # and from there on to the next of this queue
     return (
         f'<tr><td>{level_tag(one.level)}</td><td class="text"><a href="{escape(address)}">'

@@ -14,9 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from complaints.errors import Overloaded
 from serving import access
 from serving.access import COOKIE, DEVICE_COOKIE, Person, SignInRefused
 from serving.pages.plain import page
+from serving.problems import kind_of
 from serving.scopes import Forbidden
 from serving.service import Service
 from serving.settings import is_loopback
@@ -27,6 +29,7 @@ HOME, DOOR = "/review/", "/review/sign-in"
 _FORM_COOKIE = "jianwei_form"
 # A form holds a name, a password and a token.
 _LARGEST_FORM = 8_192
+_HTTPS = "此页面须经 HTTPS 访问，或在服务所在的机器上用 http://127.0.0.1 打开，否则登录不了。请联系管理员。"
 
 
 async def person(request: Request) -> tuple[Person, str] | None:
@@ -55,13 +58,21 @@ async def enter(request: Request) -> Response:
     form = await _sent(request)
     mark = request.cookies.get(_FORM_COOKIE, "")
     if not mark or not hmac.compare_digest(mark.encode(), form.get("form", "").encode()):
-        return _form(request, "页面已过期，请再输入一次", form.get("name", ""))
+        # Where the browser drops our cookies, the form says why.
+        return _form(request, "没能登录" if _drops(request) else "页面已过期，请再输入一次", form.get("name", ""))
     name, password = form.get("name", "").strip(), form.get("password", "")
     device = request.cookies.get(DEVICE_COOKIE)
     try:
-        entered = await service.stored(lambda: access.sign_in(service.store, name, password, datetime.now(UTC), device))
+        entered = await service.checked(
+            lambda: access.sign_in(service.store, name, password, datetime.now(UTC), device)
+        )
     except SignInRefused as error:
         return _form(request, str(error), name)
+    except Overloaded as error:
+        kind = kind_of(error)
+        refused = _form(request, "同时登录的人太多，这次没有核对密码，请过几秒再试", name, kind.status)
+        refused.headers["Retry-After"] = str(kind.retry_after)
+        return refused
     response = RedirectResponse(_wanted(request), 303)
     for one in access.cookies(entered, secure=_secure(request)):
         response.set_cookie(**one)  # type: ignore[arg-type]
@@ -85,10 +96,11 @@ async def leave(request: Request) -> Response:
     return response
 
 
-def _form(request: Request, fault: str = "", name: str = "") -> Response:
+def _form(request: Request, fault: str = "", name: str = "", status: int = 401) -> Response:
     mark = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
     wanted = quote(request.query_params.get("next", ""), safe="")
-    told = f'<p class="fault" role="alert">{escape(fault)}</p>' if fault else ""
+    faults = [fault, _HTTPS if _drops(request) else ""]
+    told = "".join(f'<p class="fault" role="alert">{escape(one)}</p>' for one in faults if one)
     here = ("", " autofocus") if name else (" autofocus", "")
     body = (
         f'<h1>登录</h1><p>投诉研判 · 审核台</p><form method="post" action="{DOOR}?next={wanted}">'
@@ -99,7 +111,7 @@ def _form(request: Request, fault: str = "", name: str = "") -> Response:
         f'autocomplete="current-password" required maxlength="200"{here[1]}>{told}'
         "<button>登录</button></form>"
     )
-    response = Response(page("登录", body), 401 if fault else 200, media_type="text/html")
+    response = Response(page("登录", body), status if fault else 200, media_type="text/html")
     response.set_cookie(
         _FORM_COOKIE, mark, max_age=3600, path="/review", httponly=True, samesite="strict", secure=_secure(request)
     )
@@ -116,6 +128,14 @@ def _wanted(request: Request) -> str:
 def _secure(request: Request) -> bool:
     """Whether cookies are for HTTPS alone: everywhere but on one's own machine."""
     return request.url.scheme == "https" or not is_loopback(request.url.hostname or "")
+
+
+def _drops(request: Request) -> bool:
+    """Whether the browser drops our cookies, which are for HTTPS alone: it came over plain HTTP, from elsewhere.
+
+    Behind a proxy that does not say how it was reached the browser says it: this header is sent over HTTPS alone.
+    """
+    return _secure(request) and request.url.scheme != "https" and "sec-fetch-site" not in request.headers
 
 
 async def _sent(request: Request) -> dict[str, str]:

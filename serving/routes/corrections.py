@@ -43,21 +43,22 @@ async def correct(
     """The prediction stays as it was; the word is kept beside it, on disk before it is answered.
 
     What the same actor said of the head just before is not kept twice. Labels are those of the model that answers
-    now. Once every head that is not auto has an explicit word, the case waits no longer for a review. While another
-    person has the case, explicit words are refused; words read off closed tickets are not.
+    now. Once every head that is not auto has an explicit word, the case waits no longer for a review; words of who has
+    not claimed it may leave it waiting. While another person has the case, explicit words are refused; words read off
+    closed tickets are not.
     """
     key = await idempotency_key_of(request, idempotency_key)
     if key is not None and (kept := await service.stored(lambda: service.store.recall(key))) is not None:
         return Response(kept, 201, media_type="application/json")
     taxonomy = service.model(request).predictor.taxonomy
-    now = datetime.now(UTC)
+    now, caller = datetime.now(UTC), caller_of(request)
     word = Word(body.head, body.label, body.actor, body.note, body.kind, taxonomy.version)
 
     def keep() -> str:
         service.store.response(prediction_id)  # NotFound comes before what is wrong with the word
         check_labels(taxonomy, {body.head: body.label})
         share = service.settings.second_share
-        return service.store.correct(prediction_id, word, now=now, key=key, answer=_json, second_share=share)
+        return service.store.correct(prediction_id, word, now=now, key=key, answer=_json, second_share=share, by=caller)
 
     return Response(await service.stored(keep), 201, media_type="application/json")
 
@@ -81,14 +82,14 @@ async def find(prediction_id: str, service: InService) -> CorrectionsOut:
     responses=documented(401, 403, 404, 409, 422, 500, 503),
 )
 async def withdraw(
-    correction_id: str, service: InService, actor: Annotated[Name, Query(description="Who said it")]
+    request: Request, correction_id: str, service: InService, actor: Annotated[Name, Query(description="Who said it")]
 ) -> CorrectionOut:
     """It stays listed with the time at which it was taken back, and counts no longer; a second time changes nothing.
 
     Only who said it can take it back.
     """
-    now = datetime.now(UTC)
-    return _told(await service.stored(lambda: service.store.withdraw(correction_id, actor, now=now)))
+    now, caller = datetime.now(UTC), caller_of(request)
+    return _told(await service.stored(lambda: service.store.withdraw(correction_id, actor, now=now, by=caller)))
 
 
 @router.get(
@@ -106,16 +107,17 @@ async def export(
     kind: Annotated[
         Literal["explicit", "implicit"] | None, Query(description="Only these; all where not given")
     ] = None,
+    model: Annotated[str | None, Query(description="Only on answers of this model; all where not given")] = None,
 ) -> StreamingResponse:
     """The file that `jianwei train --corrections` reads: words that stand, in the order in which they were given."""
     start = local(service, since)
     kinds = ("explicit", "implicit") if kind is None else (kind,)
     caller = caller_of(request)
-    detail: dict[str, object] = {"since": start, "kinds": kinds}
+    detail: dict[str, object] = {"since": start, "kinds": kinds, "model": model}
     await service.stored(lambda: service.store.log(caller, "export", "corrections", detail, datetime.now(UTC)))
 
     def lines() -> Iterator[bytes]:
-        for one in service.store.export(start, kinds=kinds):
+        for one in service.store.export(start, kinds=kinds, model=model):
             yield _line(one)
 
     return StreamingResponse(lines(), media_type=LINES)

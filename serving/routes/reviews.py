@@ -101,6 +101,7 @@ def _filters(service: Service, asked: SearchIn) -> Filters:
 def _told(one: Queued, now: datetime) -> ReviewOut:
     complaint = sent(one.request)
     fields = {name: getattr(one, name) for name in ReviewOut.model_fields if hasattr(one, name)}
+    fields["channel"] = masked(one.channel)
     lease = None
     if one.lease_actor is not None and one.lease_until is not None and one.lease_until > now:
         lease = LeaseOut(actor=one.lease_actor, until=one.lease_until)

@@ -15,7 +15,7 @@ from serving.policies import Refusal, Ruling
 from serving.problems import documented
 from serving.reviewing import masked
 from serving.routes.body import JsonRoute
-from serving.routes.predictions import IdempotencyKey, idempotency_key_of
+from serving.routes.predictions import IdempotencyKey, caller_of, idempotency_key_of
 from serving.routes.risk_schemas import (
     ObservationIn,
     ObservationOut,
@@ -98,7 +98,7 @@ async def judge(
     def keep() -> None:
         before = risk_now(service, prediction_id)
         verdict = Verdict(before.risk.level, body.level, before.ruling.identity, body.actor, body.note, now)
-        service.store.judge(prediction_id, verdict, key)
+        service.store.judge(prediction_id, verdict, key, by=caller_of(request))
 
     return await _once(service, prediction_id, key, keep)
 

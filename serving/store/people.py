@@ -213,9 +213,17 @@ class People(Database):
 
 
 def write_log(
-    connection: Connection, actor: str, action: str, subject: str, detail: dict[str, object], now: datetime
+    connection: Connection,
+    actor: str,
+    action: str,
+    subject: str,
+    detail: dict[str, object],
+    now: datetime,
+    by: str | None = None,
 ) -> None:
-    """One line more, in the transaction that does what it tells of."""
+    """One line more, in the transaction that does what it tells of; `by` is the caller who acts in the actor's name."""
+    if by is not None:
+        detail = detail | {"by": by}
     values = {
         "id": new_id(now, "log"),
         "at": now,

@@ -18,7 +18,7 @@ from serving.store.review_queue import Leased, Stale, drawn, lock_review, refuse
 from serving.store.review_tables import corrections, review_decisions, reviews
 from serving.store.review_words import UNDECIDED, Word, heads_of, refuse_reviewed_again, say, words_of
 from serving.store.risks import AlreadyDecided, Verdict, write_verdict
-from serving.store.tables import verdicts
+from serving.store.tables import predictions, verdicts
 
 OutcomeName = Literal["accepted", "corrected", "skipped"]
 
@@ -54,6 +54,7 @@ class Decisions(Database):
     ) -> Decided:
         """Decide a case: `labels` (head -> right label) are corrections, all other heads are accepted as they are.
 
+        `taxonomy_version` is that of `labels`; what is accepted is a label of the version that the answer was given by.
         With `known`, the heads of that taxonomy, nothing is said of others that the prediction may have. A `verdict` on
         the level of its risk is kept with the decision, and taken back with it.
 
@@ -75,10 +76,13 @@ class Decisions(Database):
             second = row.state == SECOND
             wrong = any(labels.get(head, one.label) != one.label for head, one in heads.items())
             decided = _decide(connection, prediction_id, actor, "corrected" if wrong else "accepted", second, now)
+            answered = select(predictions.c.taxonomy_version).where(predictions.c.id == prediction_id)
+            accepted = connection.execute(answered).scalar_one()
             for head, one in heads.items():
                 if known is not None and head not in known:
                     continue
-                word = Word(head, labels.get(head, one.label), actor, note, "explicit", taxonomy_version)
+                version = taxonomy_version if head in labels else accepted
+                word = Word(head, labels.get(head, one.label), actor, note, "explicit", version)
                 say(connection, prediction_id, word, one, now, audit=row.audit, decision=(decided.id, second))
             if verdict is not None:
                 write_verdict(connection, prediction_id, verdict, decided.id)

@@ -26,8 +26,12 @@ class Exports(Database):
         since: datetime | None = None,
         until: datetime | None = None,
         kinds: Sequence[str] = ("explicit", "implicit"),
+        model: str | None = None,
     ) -> Iterator[Correction]:
-        """Standing words in the order in which they were given, as the corrections file has them, masked."""
+        """Standing words in the order in which they were given, as the corrections file has them, masked.
+
+        `model`: only words on its answers.
+        """
         last: tuple[datetime, str] | None = None
         table = corrections.c
         columns = [predictions.c[name] for name in ("request", "model_name", "model_version")]
@@ -37,6 +41,8 @@ class Exports(Database):
             query = query.where(table.given_at >= since)
         if until is not None:
             query = query.where(table.given_at < until)
+        if model is not None:
+            query = query.where(predictions.c.model_name == model)
         while True:
             page = query
             if last is not None:
@@ -53,9 +59,12 @@ class Exports(Database):
 
 def _exported(row: RowMapping) -> Correction:
     sent = orjson.loads(row["request"])
-    title = sent.get("title")
+    title, channel = sent.get("title"), sent.get("channel")
     fields = {name: row[name] for name in Correction.model_fields if name in row}
     fields["note"] = mask(row["note"]) if row["note"] is not None else None
     return Correction(
-        **fields, text=mask(sent["text"]), title=mask(title) if title is not None else None, channel=sent.get("channel")
+        **fields,
+        text=mask(sent["text"]),
+        title=mask(title) if title is not None else None,
+        channel=mask(channel) if channel is not None else None,
     )

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 from complaints.concentration import unpack
 from complaints.priority import Vector, Waiting, queue_order
 from complaints.records import Decision, Level
+from complaints.text import MASKS, mask
 from serving.store.review_tables import review_decisions, reviews
 from serving.store.search import matching
 from serving.store.tables import assessments, issues, prediction_heads, predictions
@@ -31,8 +32,9 @@ SKIPPED_FOR = timedelta(hours=24)
 class Filters:
     """What the queue is narrowed to; None does not. `label` needs a head, and a parent stands for its leaves.
 
-    `reason` is `high_risk`, or one of a head's reasons: of `head` where that is given. `since` and `until` are about
-    the complaint's own time; `text` is what was typed into the search field; `model_name` is the model that answered.
+    `reason` is `high_risk`, or one of a head's reasons: of `head` where that is given. `channel` is as it was sent, or
+    as it is shown, masked. `since` and `until` are about the complaint's own time; `text` is what was typed into the
+    search field; `model_name` is the model that answered.
     """
 
     head: str | None = None
@@ -124,12 +126,13 @@ def conditions(connection: Connection, filters: Filters, actor: str | None, now:
     for column, value in (
         (assessments.c.level, filters.level),
         (assessments.c.department, filters.department),
-        (reviews.c.channel, filters.channel),
         (predictions.c.model_version, filters.model_version),
         (predictions.c.model_name, filters.model_name),
     ):
         if value is not None:
             where.append(column == value)
+    if filters.channel is not None:
+        where.append(reviews.c.channel.in_(_channels(connection, filters.channel)))
     if filters.since is not None:
         where.append(assessments.c.at >= filters.since)
     if filters.until is not None:
@@ -147,6 +150,14 @@ def conditions(connection: Connection, filters: Filters, actor: str | None, now:
         )
         where += [~skipped, or_(reviews.c.state == WAITING, reviews.c.done_by != actor)]
     return where
+
+
+def _channels(connection: Connection, shown: str) -> list[str]:
+    """The channels of what waits that are shown so: more than one where personal numbers in them are masked."""
+    if MASKS.search(shown) is None:
+        return [shown]
+    found = connection.execute(select(reviews.c.channel).distinct().where(pending())).scalars()
+    return [one for one in found if one is not None and mask(one) == shown]
 
 
 def ordered(connection: Connection, where: Sequence[ColumnElement[bool]], now: datetime, most: int) -> list[str]:
@@ -167,10 +178,15 @@ def ordered(connection: Connection, where: Sequence[ColumnElement[bool]], now: d
     waiting = [Waiting(row.prediction_id, row.priority, vector(row)) for row in rows]
     found = queue_order(waiting, min(most, len(waiting)), before)
     if most > SPREAD_OVER:
-        behind = select(reviews.c.prediction_id).select_from(_JOINED).where(*where)
-        behind = behind.order_by(reviews.c.priority.desc(), reviews.c.prediction_id)
-        found += connection.execute(behind.offset(SPREAD_OVER).limit(most - SPREAD_OVER)).scalars()
+        behind = by_cost(where).offset(SPREAD_OVER).limit(most - SPREAD_OVER)
+        found += connection.execute(behind).scalars()
     return found
+
+
+def by_cost(where: Sequence[ColumnElement[bool]]) -> Select[str]:
+    """The query for the ids of the cases that fulfil some conditions, the dearest first."""
+    query = select(reviews.c.prediction_id).select_from(_JOINED).where(*where)
+    return query.order_by(reviews.c.priority.desc(), reviews.c.prediction_id)
 
 
 def _recent(connection: Connection, query: Select[Any], now: datetime) -> list[Row[Any]]:

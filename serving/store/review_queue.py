@@ -21,6 +21,7 @@ from serving.store.review_order import (
     WAITING,
     Filters,
     Queued,
+    by_cost,
     conditions,
     counted,
     lines,
@@ -177,6 +178,7 @@ class Queue(Database):
         with self._write() as connection:
             where = [*conditions(connection, filters, actor, now), unleased(now)]
             order = ordered(connection, where, now, limit + _SPARE)
+            more = len(order) == limit + _SPARE
             while order and len(taken) < limit:
                 wanted, order = order[: limit - len(taken)], order[limit - len(taken) :]
                 # Checked again once locked: on PostgreSQL another claim may have been first since the order was made.
@@ -185,6 +187,10 @@ class Queue(Database):
                 )
                 free = set(connection.execute(locked.with_for_update(skip_locked=True)).scalars())
                 taken += [one for one in wanted if one in free]
+            if more and len(taken) < limit:
+                # So many claim at once that all of the order was others': whatever they leave, the dearest first.
+                rest = by_cost([*where, reviews.c.prediction_id.not_in(taken)]).limit(limit - len(taken))
+                taken += connection.execute(rest.with_for_update(of=reviews, skip_locked=True)).scalars()
             here = reviews.c.prediction_id.in_(taken)
             connection.execute(update(reviews).where(here).values(lease_actor=actor, lease_until=until))
         return [Lease(one, until) for one in taken]

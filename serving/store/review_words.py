@@ -65,14 +65,17 @@ class Words(Keys):
         key: Key | None = None,
         answer: Callable[[Said], str] = lambda said: said.id,
         second_share: float = 0.0,
+        by: str | None = None,
     ) -> str:
         """Keep one word on one head and return what to answer once it is on disk.
 
         What this actor said last of this head, and nobody has said otherwise since, is not kept twice: then the answer
-        is about that. An explicit word on every head that a person was asked about ends the case's wait; with
-        `second_share` as `Decisions.review`, and words of another person are then a second review. With `key` as
-        `Store.save`. Raises NotFound, InvalidInput for a head that was not predicted, Leased for an explicit word while
-        another person has the case, Conflict where the key came with another body.
+        is about that. An explicit word on every head that a person was asked about ends the case's wait; that of an
+        audited case only by who has claimed it. With `second_share` as `Decisions.review`, and words of another person
+        are then a second review. With `key` as `Store.save`; `by` is the caller who brings the word, for the log.
+
+        Raises NotFound, InvalidInput for a head that was not predicted, Leased for an explicit word while another
+        person has the case, Conflict where the key came with another body.
         """
         require_id(prediction_id, "pred", "prediction")
         try:
@@ -92,19 +95,20 @@ class Words(Keys):
                     if (one.head, one.kind) == (word.head, word.kind) and one.withdrawn_at is None
                 ]
                 said = standing[-1] if standing else None
-                if said is None or (said.actor, said.label, said.note) != (word.actor, word.label, word.note):
+                # Who came to an audited case by another way than the queue had a reason to, unless an audited word is
+                # what they correct. Said again by who has claimed the case since, it is another word.
+                handed = row is not None and row.audit and row.lease_actor == word.actor
+                audit = word.kind == "explicit" and (handed or any(one.audit for one in standing))
+                same = word.actor, word.label, word.note, audit
+                if said is None or (said.actor, said.label, said.note, said.audit) != same:
                     if row is not None and word.kind == "explicit":
                         refuse_leased(row, word.actor, now)
-                    # Who came to an audited case by another way than the queue had a reason to, unless an audited
-                    # word is what they correct.
-                    audit = row is not None and row.audit and row.lease_actor == word.actor
-                    audit = audit or any(one.audit for one in standing)
                     decision = None, second
                     said = say(connection, prediction_id, word, heads[word.head], now, audit=audit, decision=decision)
                     if word.kind == "explicit":
                         _settle(connection, prediction_id, heads, word.actor, now, second_share)
                     detail: dict[str, object] = {"head": word.head, "label": word.label, "kind": word.kind}
-                    write_log(connection, word.actor, "said", prediction_id, detail, now)
+                    write_log(connection, word.actor, "said", prediction_id, detail, now, by)
                 text = answer(said)
                 if key is not None:
                     set_answer(connection, key, text)
@@ -112,14 +116,17 @@ class Words(Keys):
             assert key is not None  # noqa: S101  only a key can be taken
             stored = self.recall(key)
             if stored is None:  # it grew old in between
-                return self.correct(prediction_id, word, now=now, key=key, answer=answer, second_share=second_share)
+                return self.correct(
+                    prediction_id, word, now=now, key=key, answer=answer, second_share=second_share, by=by
+                )
             return stored
         return text
 
-    def withdraw(self, correction_id: str, actor: str, *, now: datetime) -> Said:
+    def withdraw(self, correction_id: str, actor: str, *, now: datetime, by: str | None = None) -> Said:
         """Take back one's own word, once; a case that is left without it waits again.
 
-        Raises NotFound, and Stale where it is another's, belongs to a whole case, or was reviewed a second time since.
+        `by` as `correct`. Raises NotFound, and Stale where it is another's, belongs to a whole case, or was reviewed a
+        second time since.
         """
         require_id(correction_id, "corr", "correction")
         with self._write() as connection:
@@ -137,7 +144,7 @@ class Words(Keys):
             if found["withdrawn_at"] is None:
                 connection.execute(update(corrections).where(here).values(withdrawn_at=now))
                 _settle(connection, prediction_id, heads_of(connection, prediction_id), actor, now)
-                write_log(connection, actor, "withdrawn", prediction_id, {"correction": correction_id}, now)
+                write_log(connection, actor, "withdrawn", prediction_id, {"correction": correction_id}, now, by)
         return _said(dict(found) | {"withdrawn_at": found["withdrawn_at"] or now})
 
     def words(self, prediction_id: str) -> list[Said]:
@@ -188,7 +195,7 @@ def say(
         "predicted": head.label,
         "decision": head.decision,
         "confidence": head.confidence,
-        "audit": audit and word.kind == "explicit",
+        "audit": audit,
         "second": decision[1],
         "given_at": now,
         "withdrawn_at": None,
@@ -219,7 +226,8 @@ def _settle(
 ) -> None:
     """End a review once every head that a person was asked about has an explicit word of it, or let it begin again.
 
-    Asked about are the heads that are not auto; all of them where all are. A whole decision ends its review by itself.
+    Asked about are the heads that are not auto; all of them where all are. A whole decision ends its review by itself;
+    how it came out is what the words say that stand.
     """
     row = lock_review(connection, prediction_id)
     if row is None:
@@ -232,8 +240,10 @@ def _settle(
     whole = set(connection.execute(decided).scalars())
     asked = {name for name, one in heads.items() if one.decision != "auto"} or set(heads)
     said = [one for one in words_of(connection, prediction_id) if one.kind == "explicit" and one.withdrawn_at is None]
+    # Who comes to an audited case unasked comes to what is wrong: were that its review, the audit would miss it.
+    counted = [one for one in said if one.audit or one.second or not row.audit]
     first, second = (
-        which in whole or asked <= {one.head for one in said if one.second is which} for which in (False, True)
+        which in whole or asked <= {one.head for one in counted if one.second is which} for which in (False, True)
     )
     free = {"lease_actor": None, "lease_until": None}
     values: dict[str, object] = {}
@@ -247,7 +257,7 @@ def _settle(
         values = {"state": DONE, "second_by": actor, "second_at": now} | free
     elif row.second_by is not None and not second:
         values = {"state": SECOND, "second_by": None, "second_at": None}
-    if first and False not in whole:
+    if first:
         last = {one.head: one.label for one in said if not one.second}
         wrong = any(heads[head].label != label for head, label in last.items())
         values["outcome"] = "corrected" if wrong else "accepted"

@@ -139,12 +139,15 @@ class Risks(Keys):
             connection.execute(insert(observations), values)
         return observation_id
 
-    def judge(self, prediction_id: str, verdict: Verdict, key: Key | None = None) -> str:
-        """Keep a verdict beside the assessment, which stays as it was; raises NotFound, KeyTaken."""
+    def judge(self, prediction_id: str, verdict: Verdict, key: Key | None = None, by: str | None = None) -> str:
+        """Keep a verdict beside the assessment, which stays as it was; `by` is the caller who brings it, for the log.
+
+        Raises NotFound, KeyTaken.
+        """
         with self._write() as connection:
             _claim(connection, key)
             _require(connection, prediction_id)
-            return write_verdict(connection, prediction_id, verdict)
+            return write_verdict(connection, prediction_id, verdict, by=by)
 
     def assessed(self, prediction_id: str, policy: Policy) -> Assessed:
         """One assessment, its burst as it stands now; raises NotFound."""
@@ -227,13 +230,19 @@ class Risks(Keys):
                 raise AlreadyDecided(f"{row['decided_by']} has {row['status']} this alert already")
 
 
-def write_verdict(connection: Connection, prediction_id: str, verdict: Verdict, decision_id: str | None = None) -> str:
+def write_verdict(
+    connection: Connection,
+    prediction_id: str,
+    verdict: Verdict,
+    decision_id: str | None = None,
+    by: str | None = None,
+) -> str:
     """Keep a verdict and log it, in the transaction of the decision that it comes with, if it comes with one."""
     values = {field: getattr(verdict, field) for field in Verdict.__dataclass_fields__}
     values |= {"id": _new("verdict"), "prediction_id": prediction_id, "decision_id": decision_id}
     connection.execute(insert(verdicts), values)
     detail: dict[str, object] = {"suggested": verdict.suggested, "level": verdict.level}
-    write_log(connection, verdict.actor, "judged", prediction_id, detail, verdict.given_at)
+    write_log(connection, verdict.actor, "judged", prediction_id, detail, verdict.given_at, by)
     return str(values["id"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert write_corrections(path, some) == 3
     assert list(read_corrections(path)) == some
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_made_by_hand_needs_no_model_nor_time_zone(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.jsonl"
+    said = _correction(1).model_dump(mode="json") | {"given_at": "2026-03-01T00:00:00"}
+    path.write_text(json.dumps({key: value for key, value in said.items() if key != "model_name"}), "utf-8")
+    assert list(read_corrections(path)) == [_correction(1).model_copy(update={"model_name": ""})]
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:

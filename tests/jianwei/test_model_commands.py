@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from getpass import getuser
 from pathlib import Path
 
@@ -41,3 +43,21 @@ def test_promotions_and_rollbacks_are_logged(tmp_path: Path, monkeypatch: pytest
     ]
     assert len(store.logged()) == 5
     store.close()
+
+
+def test_a_version_whose_run_is_gone_for_good_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIANWEI_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    settings = load_settings()
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    runs = [registry.client.create_run(registry.experiment("m")).info.run_id for _ in range(2)]
+    for run in runs:
+        registry.client.log_metric(run, "test/topic/macro_f1", 0.5)
+        registry.register("m", f"runs:/{run}/bundle", run, {})
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:  # as `mlflow gc` does
+        for table in ("metrics", "latest_metrics", "runs"):
+            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (runs[0],))
+    listed = CliRunner().invoke(app, ["models", "list"])
+    assert listed.exit_code == 0
+    kept, gone = listed.output.splitlines()
+    assert (kept.split()[-2:], "topic" in gone) == (["topic", "0.500"], False)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import mlflow.artifacts
 import pytest
 import structlog
 
-from complaints.bundle import Bundle
+from complaints.bundle import MANIFEST, Bundle
 from complaints.errors import BundleError, NotReady, RegistryError
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
-from serving.champion import Champion, First, fetch, load, resolve
+from serving.champion import Champion, First, fetch, load, registered
 from serving.settings import Settings
 
 NAMES = itertools.count()
@@ -40,6 +44,18 @@ class Registry:
 
     def crown(self, version: str) -> None:
         self.client.set_registered_model_alias(self.name, "champion", version)
+
+    def challenge(self, version: str) -> None:
+        self.client.set_registered_model_alias(self.name, "challenger", version)
+
+    def digest(self, version: str) -> str:
+        """Of the bundle that lies there."""
+        place = self.client.get_model_version_download_uri(self.name, version)
+        [manifest] = Path(place.removeprefix("file://")).rglob(MANIFEST)
+        return Bundle.open(manifest.parent).digest
+
+    def tag(self, version: str, digest: str) -> None:
+        self.client.set_model_version_tag(self.name, version, "digest", digest)
 
 
 @pytest.fixture
@@ -82,12 +98,16 @@ def test_the_same_version_of_another_registry_is_not_taken(
     models = tmp_path / "models"
     version = registry.register("bundle", favour=1)
     here = make_bundle(models / f"{registry.name}-v{version}", favour=2)
-    meant = make_bundle(tmp_path / "meant", favour=1)
-    registry.client.set_model_version_tag(registry.name, version, "digest", here.digest)
+    meant = registry.digest(version)
+    registry.tag(version, here.digest)
     assert Bundle.open(fetch(registry.uri, registry.name, version, models)[0]).digest == here.digest
-    registry.client.set_model_version_tag(registry.name, version, "digest", meant.digest)
+    registry.tag(version, meant)
     path, _ = fetch(registry.uri, registry.name, version, models)
-    assert Bundle.open(path).manifest.files["graph.onnx"] == meant.manifest.files["graph.onnx"]
+    assert Bundle.open(path).digest == meant
+    registry.tag(version, "0" * 64)
+    with pytest.raises(BundleError, match=f"registered as bundle 000000000000, but {meant[:12]} lies there"):
+        fetch(registry.uri, registry.name, version, models)
+    assert Bundle.open(path).digest == meant
 
 
 def test_what_cannot_be_fetched_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
@@ -105,7 +125,7 @@ def test_what_cannot_be_fetched_leaves_nothing(registry: Registry, tmp_path: Pat
         with pytest.raises(RegistryError):
             fetch(registry.uri, registry.name, version, models)
     with pytest.raises(RegistryError, match="no registry"):
-        resolve(f"sqlite:///{tmp_path / 'none.db'}", registry.name, "champion")
+        registered(f"sqlite:///{tmp_path / 'none.db'}", registry.name, "champion")
     assert not (tmp_path / "none.db").exists()
     assert not list(models.iterdir())
 
@@ -250,15 +270,12 @@ def test_the_challenger_is_followed_beside_the_champion(
     wait_until(lambda: champion._snapshot is not None)
     assert champion.challenger() is None
 
-    def challenge(version: str) -> None:
-        registry.client.set_registered_model_alias(registry.name, "challenger", version)
-
-    challenge(versions[1])
+    registry.challenge(versions[1])
     wait_until(lambda: champion.challenger() is not None)
     beside = champion.challenger()
     assert beside is not None
     assert (beside.version, beside.alias) == (versions[1], "challenger")
-    challenge(damaged)
+    registry.challenge(damaged)
     time.sleep(0.5)
     assert champion.challenger() is beside  # the one before goes on
     registry.crown(versions[2])
@@ -266,3 +283,146 @@ def test_the_challenger_is_followed_beside_the_champion(
     registry.client.delete_registered_model_alias(registry.name, "challenger")
     wait_until(lambda: champion.challenger() is None)
     assert champion.current().version == versions[2]
+
+
+class Slow:
+    """Stands for mlflow's download: those of one version wait to be let go."""
+
+    def __init__(self, registry: Registry, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place = registry.client.get_model_version_download_uri(registry.name, version)
+        self.real = mlflow.artifacts.download_artifacts
+        self.begun, self.gate = threading.Event(), threading.Event()
+        monkeypatch.setattr(mlflow.artifacts, "download_artifacts", self)
+
+    def __call__(self, *, artifact_uri: str, **options: Any) -> str:
+        if artifact_uri == self.place:
+            self.begun.set()
+            assert self.gate.wait(60)
+        return str(self.real(artifact_uri=artifact_uri, **options))
+
+
+@pytest.mark.parametrize("slow_one", ["challenger", "champion"])
+def test_a_slow_download_of_one_does_not_hold_the_other_up(
+    registry: Registry, champion: Champion, monkeypatch: pytest.MonkeyPatch, wait_until: Any, slow_one: str
+) -> None:
+    first, slow, quick = (registry.register("bundle", favour=i) for i in range(3))
+    registry.crown(first)
+    champion.start()
+    wait_until(lambda: champion._snapshot is not None)
+    download = Slow(registry, slow, monkeypatch)
+    if slow_one == "challenger":
+        registry.challenge(slow)
+        assert download.begun.wait(20)
+        registry.crown(quick)
+        wait_until(lambda: champion.current().version == quick)
+        registry.crown(first)
+        wait_until(lambda: champion.current().version == first)
+        assert champion.challenger() is None
+    else:
+        registry.crown(slow)
+        assert download.begun.wait(20)
+        registry.challenge(quick)
+        wait_until(lambda: champion.challenger() is not None)
+        assert champion.current().version == first
+    download.gate.set()
+    wait_until(lambda: slow in (champion.current().version, getattr(champion.challenger(), "version", None)))
+
+
+def test_what_comes_after_the_end_is_not_loaded(
+    registry: Registry, champion: Champion, settings: Settings, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    first, slow = registry.register("bundle"), registry.register("bundle", favour=1)
+    registry.crown(first)
+    champion.start()
+    note = settings.models / f"champion-{registry.name}.json"
+    wait_until(note.exists)
+    written = note.read_bytes()
+    download = Slow(registry, slow, monkeypatch)
+    registry.crown(slow)
+    assert download.begun.wait(20)
+    champion.stop()
+    download.gate.set()
+    wait_until(lambda: not any(thread.is_alive() for thread in champion._threads))
+    assert (champion.current().version, note.read_bytes()) == (first, written)
+    assert not [left for left in settings.models.iterdir() if left.name.startswith(".")]
+
+
+def test_version_1_of_another_registry_is_another_model(
+    registry: Registry, champion: Champion, settings: Settings, wait_until: Any
+) -> None:
+    """Champion and challenger, followed by number and digest; what has no digest by its number alone."""
+
+    def begin(*favours: int) -> list[str]:
+        versions = [registry.register("bundle", favour=favour) for favour in favours]
+        digests = [registry.digest(version) for version in versions]
+        for version, digest in zip(versions, digests, strict=True):
+            registry.tag(version, digest)
+        registry.challenge(versions[1])
+        registry.crown(versions[0])
+        return [*versions, *digests]
+
+    def answering() -> list[str]:
+        both = [champion._snapshot, champion.challenger()]
+        return [*(one.version for one in both if one), *(one.digest for one in both if one)]
+
+    before = begin(0, 1)
+    champion.start()
+    wait_until(lambda: answering() == before)
+    registry.client.delete_registered_model(registry.name)
+    registry.client.create_registered_model(registry.name)
+    after = begin(2, 3)
+    assert after[:2] == before[:2] == ["1", "2"]
+    wait_until(lambda: answering() == after)
+    again = Champion(settings, Policy.load())  # and it is what is remembered
+    again._recall()
+    assert again.current().digest == after[2]
+
+
+def test_another_database_in_the_registry_s_place_is_read(registry: Registry, tmp_path: Path) -> None:
+    """As where a backup is put back under a service that runs."""
+    versions = [registry.register("bundle", favour=i) for i in range(2)]
+    registry.crown(versions[0])
+    here, other = tmp_path / "here.db", tmp_path / "other.db"
+    for copy in (here, other):
+        with (
+            closing(sqlite3.connect(registry.uri.removeprefix("sqlite:///"))) as there,
+            closing(sqlite3.connect(copy)) as made,
+        ):
+            there.backup(made)
+        registry.crown(versions[1])
+    assert registered(f"sqlite:///{here}", registry.name, "champion").version == versions[0]
+    other.replace(here)
+    assert registered(f"sqlite:///{here}", registry.name, "champion").version == versions[1]
+
+
+def test_what_killed_downloads_left_is_removed(registry: Registry, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    abandoned, under_way = models / f".{registry.name}-v1-abc", models / f".{registry.name}-v1-def"
+    for left in (abandoned, under_way):
+        (left / "bundle").mkdir(parents=True)
+    os.utime(abandoned, (0, 0))
+    path, _ = fetch(registry.uri, registry.name, registry.register("bundle"), models)
+    assert {one.name for one in models.iterdir()} == {path.name, under_way.name}
+
+
+def test_a_champion_that_could_not_be_written_down_is_as_soon_as_there_is_room(
+    registry: Registry, champion: Champion, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [registry.register("bundle", favour=i) for i in range(2)]
+    registry.crown(versions[0])
+    champion.look()
+    registry.crown(versions[1])
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            champion.look()
+    assert champion.current().version == versions[1]
+    assert not [left for left in settings.models.iterdir() if left.name.startswith(".")]
+    champion.look()
+    again = Champion(settings, Policy.load())
+    again._recall()
+    assert again.current().version == versions[1]

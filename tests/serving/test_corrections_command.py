@@ -43,13 +43,23 @@ def test_what_people_said_becomes_a_file(
         assert list(read_corrections(out)) == []
         only = runner.invoke(app, ["corrections", "export", str(out), "--kind", "implicit"])
         assert "0 corrections" in only.output
+        others = runner.invoke(app, ["corrections", "export", str(out), "--model", "other"])
+        assert "0 corrections of other" in others.output
+        assert client.get("/v1/corrections/export", params={"model": "other"}).text == ""
+        assert len(client.get("/v1/corrections/export", params={"model": "consumer"}).text.splitlines()) == 1
+        served_now = CliRunner(env={"JIANWEI_HOME": str(tmp_path), "JIANWEI_MODEL": "other"})
+        assert "0 corrections of other" in served_now.invoke(app, ["corrections", "export", str(out)]).output
     store = Store(f"sqlite:///{tmp_path / 'jianwei.db'}")
     logged = store.logged(action="export")
-    assert {(line.actor, line.subject) for line in logged} == {(f"cli:{getuser()}", "corrections")}
-    assert [line.detail for line in reversed(logged)] == [
-        {"since": None, "kinds": ["explicit", "implicit"]},
-        {"since": later, "kinds": ["explicit", "implicit"]},
-        {"since": None, "kinds": ["implicit"]},
+    mine = [line for line in reversed(logged) if line.actor == f"cli:{getuser()}"]
+    assert {line.subject for line in logged} == {"corrections"}
+    both = ["explicit", "implicit"]
+    assert [line.detail for line in mine] == [
+        {"since": None, "kinds": both, "model": "consumer"},
+        {"since": later, "kinds": both, "model": "consumer"},
+        {"since": None, "kinds": ["implicit"], "model": "consumer"},
+        {"since": None, "kinds": both, "model": "other"},
+        {"since": None, "kinds": both, "model": "other"},
     ]
     store.close()
 

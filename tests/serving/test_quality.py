@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from complaints.worktime import Calendar
 from serving.quality import (
     FEWEST,
     Drift,
@@ -22,10 +24,12 @@ from serving.quality import (
 from serving.replay import wilson
 from serving.store import review_quality
 from serving.store.queries import Store
+from serving.store.review_order import Filters
 from serving.store.review_quality import Audited, Judged, Model, Traffic
 from serving.store.review_words import Word
 
 NOW = datetime(2026, 3, 4, 2, tzinfo=UTC)  # a Wednesday
+HERE = Calendar(timezone="Asia/Shanghai")
 
 
 def judged(label: str = "a", said: str | None = None, **changes: object) -> Judged:
@@ -44,9 +48,12 @@ def test_a_part_of_the_same_is_right() -> None:
     assert not right(judged("quality", "qualities"))
 
 
-def test_weeks_begin_on_monday() -> None:
+def test_weeks_begin_on_monday_where_the_company_is() -> None:
     before = NOW - timedelta(days=3)
-    found = tally([judged(), judged("a", "b"), judged("b"), judged("a", "c", given_at=before)])
+    early = datetime(2026, 3, 1, 17, tzinfo=UTC)  # Sunday evening in London is Monday in Shanghai
+    words = [judged(), judged("a", "b", given_at=early), judged("b"), judged("a", "c", given_at=before)]
+    found = tally(words, HERE)
+    assert {one.week.isoformat() for one in found} == {"2026-02-23T00:00:00+08:00", "2026-03-02T00:00:00+08:00"}
     assert [(one.week.day, one.label, one.accepted, one.corrected) for one in found] == [
         (23, "a", 0, 1), (2, "a", 1, 1), (2, "b", 1, 0),
     ]  # fmt: skip
@@ -173,7 +180,7 @@ def test_a_promise_is_of_the_model_that_gave_it(url: str, put: object) -> None:
     store.review(case, "王", {"category": "x"}, taxonomy_version="1", now=NOW)
     since, until = NOW - timedelta(days=7), NOW + timedelta(days=1)
     for model, tried in ((("m", "7"), 1), (("m", "8"), 0), (("n", "7"), 0)):
-        report = quality(store, since, until, {"category": 0.9}, model)
+        report = quality(store, since, until, {"category": 0.9}, model, HERE)
         assert [(one.head, one.tried) for one in report.kept if one.head == "category"] == [("category", tried)]
         assert len(report.calibrated) == 4 * tried  # two heads, the audited cases and all
         assert (report.audited.drawn, report.audited.reviewed) == (tried, tried)
@@ -189,9 +196,34 @@ def test_what_came_in_before_the_period_is_not_of_its_audit(url: str, put: objec
     ]
     for case in cases:
         store.review(case, "王", {}, taxonomy_version="1", now=NOW)
-    report = quality(store, NOW - timedelta(days=7), NOW + timedelta(days=1), {}, ("m", "7"))
+    report = quality(store, NOW - timedelta(days=7), NOW + timedelta(days=1), {}, ("m", "7"), HERE)
     assert [(one.head, one.tried, one.uncovered) for one in report.kept] == [("category", 1, 0), ("department", 1, 0)]
     assert sum(one.accepted for one in report.tallies) == 4  # what was said of both
+    store.close()
+
+
+def test_what_somebody_corrects_unasked_stays_in_the_audit(url: str, put: object) -> None:
+    store = Store(url)
+    cases = [put(store, decision="auto", share=1.0, vector=i, at=NOW) for i in range(10)]  # type: ignore[operator]
+    word = Word("category", "quality.fake", "客服", None, "explicit", "1")
+    for wrong in cases[:2]:
+        store.correct(wrong, word, now=NOW)
+        store.correct(wrong, replace(word, head="department", label="quality"), now=NOW)
+    since, until = NOW - timedelta(days=1), NOW + timedelta(days=1)
+
+    def audit() -> tuple[int, int, int, int]:
+        report = quality(store, since, until, {}, ("m", "7"), HERE)
+        [found] = [one for one in report.kept if one.head == "category"]
+        return report.audited.drawn, report.audited.reviewed, found.tried, found.right
+
+    for case in cases[2:]:
+        store.accept(case, "王", taxonomy_version="1", now=NOW)
+    assert audit() == (10, 8, 8, 8)
+    assert {one.prediction_id for one in store.queue(Filters(), now=NOW).items} == set(cases[:2])
+    assert (store.progress("客服", since).done, store.progress("王", since).mine) == (8, 8)
+    for wrong in cases[:2]:
+        store.review(wrong, "王", {"category": "quality.fake"}, taxonomy_version="1", now=NOW + timedelta(minutes=1))
+    assert audit() == (10, 10, 10, 8)
     store.close()
 
 

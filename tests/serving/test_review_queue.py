@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import orjson
@@ -16,6 +18,7 @@ from sqlalchemy import event, update
 from complaints.errors import Conflict, InvalidInput, NotFound
 from complaints.policy import Policy
 from serving.quality import agreed
+from serving.store import review_queue
 from serving.store.queries import Store, new_id
 from serving.store.review_order import Filters
 from serving.store.review_queue import Leased, Stale, drawn
@@ -89,6 +92,7 @@ def test_filters(store: Store, put: Any) -> None:
         ({"department": "quality"}, [b, a]),
         ({"department": "nobody"}, []),
         ({"channel": "微博"}, [b]),
+        ({"channel": "<手机号>"}, []),
         ({"since": NOW}, [a]),
         ({"until": NOW}, [b]),
         ({"model_version": "7"}, [b, a]),
@@ -105,6 +109,14 @@ def test_filters(store: Store, put: Any) -> None:
         ({"text": "慢物"}, []),
     ):
         assert ids(store, **filters) == expected, filters
+
+
+def test_a_channel_is_found_as_it_was_sent_and_as_it_is_shown(store: Store, put: Any) -> None:
+    a = put(store, channel="企微13800138000")
+    b = put(store, channel="企微139 0013 9000", vector=1)
+    put(store, channel=None, vector=2)
+    assert ids(store, channel="企微13800138000") == [a]
+    assert sorted(ids(store, channel="企微<手机号>")) == sorted([a, b])
 
 
 @pytest.mark.parametrize(
@@ -142,6 +154,26 @@ def test_a_lease_is_ones_own_until_it_runs_out(store: Store, put: Any) -> None:
     assert store.held("王", later) == []
     assert store.release("赵") == 1
     assert [one.prediction_id for one in store.claim("李", now=later)] == [dear]
+
+
+@pytest.mark.parametrize("limits", [[10] * 12, [50] * 3 + [1] * 4])
+def test_who_claims_while_others_do_gets_what_waits(
+    empty_postgres: str, put: Any, monkeypatch: pytest.MonkeyPatch, limits: list[int]
+) -> None:
+    store, order, everybody = Store(empty_postgres), review_queue.ordered, Barrier(len(limits), timeout=60)
+    put(store, copies=sum(limits))
+
+    def at_once(*given: Any) -> Sequence[str]:
+        found = order(*given)
+        everybody.wait()  # all of them want the same first cases
+        return found
+
+    monkeypatch.setattr(review_queue, "ordered", at_once)
+    with ThreadPoolExecutor(len(limits)) as pool:
+        taken = list(pool.map(lambda i: store.claim(f"审核员{i}", limit=limits[i], now=NOW), range(len(limits))))
+    assert [len(leases) for leases in taken] == limits
+    assert len({lease.prediction_id for leases in taken for lease in leases}) == sum(limits)
+    store.close()
 
 
 def test_a_case_is_reviewed_once(store: Store, put: Any) -> None:
@@ -391,6 +423,49 @@ def test_an_audited_case_stays_one_when_it_is_corrected(store: Store, put: Any) 
     assert exported == {accepted: True, aside: False}
 
 
+def test_an_audited_case_waits_for_who_has_claimed_it(store: Store, put: Any) -> None:
+    case = put(store, share=1.0)  # the category alone is asked about
+    word = Word("category", "quality.fake", "李", None, "explicit", "1")
+    at = [NOW + timedelta(minutes=i) for i in range(4)]
+    unasked = store.correct(case, word, now=at[0], second_share=1.0)
+    assert store.correct(case, word, now=at[0]) == unasked
+    assert (ids(store), store.case(case, "王").blind) == ([case], False)
+    store.claim("李", now=at[1])
+    handed = store.correct(case, word, now=at[1])
+    assert handed != unasked
+    assert store.correct(case, word, now=at[1]) == handed
+    assert [(one.label, one.audit) for one in store.judged(NOW - DAY, NOW + DAY)] == [("quality.fake", True)]
+    assert (ids(store), store.case(case, "王").place.outcome) == ([], "corrected")
+    store.withdraw(handed, "李", now=at[2])
+    assert ids(store) == [case]
+    assert [one.audit for one in store.judged(NOW - DAY, NOW + DAY)] == [False]
+    store.withdraw(unasked, "李", now=at[3])
+    assert ids(store) == [case]
+
+
+def test_a_second_review_of_an_audited_case_by_the_api(store: Store, put: Any) -> None:
+    case = put(store, share=1.0)
+    store.accept(case, "王", taxonomy_version="1", now=NOW, second_share=1.0)
+    store.correct(case, Word("category", "quality.fake", "李", None, "explicit", "1"), now=NOW)
+    assert (ids(store), store.case(case, "王").place.outcome) == ([], "accepted")
+
+
+def test_who_changes_their_mind_changes_how_the_review_came_out(store: Store, put: Any) -> None:
+    case = put(store)
+    store.review(case, "王", {"category": "quality.fake"}, taxonomy_version="1", now=NOW)
+    back = store.correct(case, Word("category", "quality.defect", "王", None, "explicit", "1"), now=NOW + DAY)
+    assert store.case(case, "王").place.outcome == "accepted"
+    store.withdraw(back, "王", now=NOW + DAY)
+    assert store.case(case, "王").place.outcome == "corrected"
+
+
+def test_a_label_goes_with_the_taxonomy_that_has_it(store: Store, put: Any) -> None:
+    case = put(store)
+    store.review(case, "王", {"category": "quality.fake"}, taxonomy_version="9", now=NOW)
+    found = {one.head: one.taxonomy_version for one in store.export()}
+    assert found == {"category": "9", "department": "1.0.0"}  # the second as it was answered
+
+
 def test_words_and_reviews_of_one_case_at_once(store: Store, put: Any) -> None:
     def say(case: str) -> None:
         store.correct(case, Word("department", "legal", "李", None, "explicit", "1"), now=NOW)
@@ -416,13 +491,13 @@ def test_the_same_word_at_once_is_kept_once(store: Store, put: Any) -> None:
 
 
 def test_the_export_is_masked_and_in_order(store: Store, put: Any) -> None:
-    cases = [put(store, "打13800138000找我", vector=i) for i in range(5)]
+    cases = [put(store, "打13800138000找我", vector=i, channel="企微13800138000") for i in range(5)]
     for i, case in enumerate(cases):
         store.review(case, "王", {}, note="回13900139000", taxonomy_version="9", now=NOW + timedelta(minutes=i))
     found = list(store.export(since=NOW + timedelta(minutes=1), until=NOW + timedelta(minutes=3)))
     assert [one.prediction_id for one in found] == [cases[1], cases[1], cases[2], cases[2]]
-    assert {(one.text, one.note) for one in found} == {("打<手机号>找我", "回<手机号>")}
-    assert {(one.model_name, one.model_version, one.taxonomy_version) for one in found} == {("m", "7", "9")}
+    assert {(one.text, one.note, one.channel) for one in found} == {("打<手机号>找我", "回<手机号>", "企微<手机号>")}
+    assert {(one.model_name, one.model_version, one.taxonomy_version) for one in found} == {("m", "7", "1.0.0")}
 
 
 def test_a_case_shows_its_surroundings(store: Store, put: Any) -> None:

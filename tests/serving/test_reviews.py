@@ -52,6 +52,13 @@ def test_the_queue_is_masked_and_tells_no_audit(client: httpx.Client) -> None:
     assert client.get("/v1/reviews", params={"level": one["risk"]["level"]}).json()["waiting"] == 1
 
 
+def test_a_channel_is_masked_and_the_callers_own_ticket_is_not(client: httpx.Client) -> None:
+    send(client, ticket_id="13800138000", channel="企微13800138000")
+    [line] = client.get("/v1/reviews").json()["reviews"]
+    assert (line["ticket_id"], line["channel"]) == ("13800138000", "企微<手机号>")
+    assert client.get("/v1/reviews", params={"channel": line["channel"]}).json()["waiting"] == 1
+
+
 def test_another_models_cases_are_not_in_the_queue(client: httpx.Client, url: str) -> None:
     one, other = send(client)["id"], send(client, "空调坏了")["id"]
     store = Store(url)
@@ -94,9 +101,10 @@ def test_a_correction_is_kept_beside_the_prediction(client: httpx.Client) -> Non
     assert said.status_code == 201, said.text
     assert said.json()["predicted"] == one["heads"]["category"]["label"]
     assert say(client, one, label="service.rude", note="不是质量问题").json()["id"] == said.json()["id"]
+    client.post("/v1/reviews:claim", json={"actor": "王芳"})
     assert client.get("/v1/reviews").json()["waiting"] == 1  # all four heads are asked about
     for head in one["heads"]:
-        say(client, one, head)
+        say(client, one, head, label="service.rude" if head == "category" else one["heads"][head]["label"])
     assert client.get("/v1/reviews").json()["waiting"] == 0
     found = client.get(f"/v1/predictions/{one['id']}/corrections").json()["corrections"]
     assert [(x["head"], x["label"]) for x in found[:1]] == [("category", "service.rude")]
@@ -157,7 +165,7 @@ def test_a_case_of_anothers_is_left_alone(client: httpx.Client) -> None:
 
 
 def test_a_second_review_is_drawn(served: Any, snapshot: Snapshot, tmp_path: Path) -> None:
-    with served(Settings(home=tmp_path, workers=1, second_share=1.0), Fixed(snapshot)) as client:
+    with served(Settings(home=tmp_path, workers=1, audit_share=0.0, second_share=1.0), Fixed(snapshot)) as client:
         one = send(client)
         for actor, left in (("王芳", 1), ("李明", 0)):
             for head in one["heads"]:
@@ -185,6 +193,20 @@ def test_who_was_handed_which_cases_is_logged(served: Any, snapshot: Snapshot, t
     assert searched.detail == {"filters": {"level": "high", "text": "起火"}, "cases": [one]}
     assert listed.action == "list"
     assert len(listed.detail["cases"]) == 1
+    store.close()
+
+
+def test_by_which_key_a_word_came_is_logged(served: Any, snapshot: Snapshot, tmp_path: Path, url: str) -> None:
+    with served(Settings(home=tmp_path, database_url=url, api_keys=(KEY,), workers=1), Fixed(snapshot)) as client:
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        one = send(client)
+        said = say(client, one).json()["id"]
+        client.delete(f"/v1/corrections/{said}", params={"actor": "王芳"})
+        client.post(f"/v1/predictions/{one['id']}/risk", json={"level": "low", "actor": "王芳"})
+    store = Store(url)
+    logged = [(line.action, line.actor, line.detail["by"]) for line in store.logged()]
+    key = f"key {sha256(KEY.encode()).hexdigest()[:8]}"
+    assert logged == [("judged", "王芳", key), ("withdrawn", "王芳", key), ("said", "王芳", key)]
     store.close()
 
 

@@ -52,30 +52,30 @@ def labels(found: tuple[list[Settled], Counter[str]]) -> dict[str, dict[str, str
 
 
 def test_a_persons_last_word_counts(three: Taxonomy) -> None:
-    found = settle([said("甲", "parcel"), said("甲", "money"), said("乙", "goods")], three)
+    found = settle([said("甲", "parcel"), said("甲", "money"), said("乙", "goods")], three, "three")
     assert labels(found) == {"甲": {"topic": "money"}, "乙": {"topic": "goods"}}
     assert found[1]["taken back by a later word of the same person"] == 1
     backwards = [said("甲", "money", given_at=START + timedelta(days=2)), said("甲", "parcel", given_at=START)]
-    assert labels(settle(backwards, three)) == {"甲": {"topic": "money"}}  # by time, not by place in the file
+    assert labels(settle(backwards, three, "three")) == {"甲": {"topic": "money"}}  # by time, not by place in the file
 
 
 def test_a_person_outvotes_closed_tickets(three: Taxonomy) -> None:
     words = [said("甲", "parcel", kind="implicit", actor=f"工单{i}") for i in range(3)] + [said("甲", "money")]
-    found = settle(words, three)
+    found = settle(words, three, "three")
     assert labels(found) == {"甲": {"topic": "money"}}
     assert found[1]["of closed tickets, outvoted by a person"] == 3
-    assert labels(settle(words[:3], three)) == {"甲": {"topic": "parcel"}}
+    assert labels(settle(words[:3], three, "three")) == {"甲": {"topic": "parcel"}}
 
 
 def test_each_closed_ticket_of_one_system_is_a_vote(three: Taxonomy) -> None:
     closed = {"kind": "implicit", "actor": "key 1"}
     words = [said("甲", "parcel" if i < 29 else "money", prediction_id=f"p{i}", **closed) for i in range(30)]
-    found = settle(words, three)
+    found = settle(words, three, "three")
     assert labels(found) == {"甲": {"topic": "parcel"}}
     assert found[1]["outvoted"] == 1
     assert found[1]["taken back by a later word of the same person"] == 0
     again = [said("甲", "parcel", prediction_id="p29", **closed) for _ in range(2)]  # closed anew, and said twice
-    found = settle([*words, *again], three)
+    found = settle([*words, *again], three, "three")
     assert found[1]["outvoted"] == 0
     assert found[1]["taken back by a later word of the same person"] == 1
 
@@ -83,31 +83,55 @@ def test_each_closed_ticket_of_one_system_is_a_vote(three: Taxonomy) -> None:
 def test_a_person_has_one_vote_a_text_however_many_cases_it_came_in(three: Taxonomy) -> None:
     words = [said("甲", "parcel", prediction_id=f"p{i}") for i in range(3)]
     others = [said("甲", "money", actor=who) for who in ("乙", "丙")]
-    found = settle([*words, *others], three)
+    found = settle([*words, *others], three, "three")
     assert labels(found) == {"甲": {"topic": "money"}}
     assert found[1]["taken back by a later word of the same person"] == 0
 
 
 def test_persons_who_differ_are_settled_by_majority_or_left_out(three: Taxonomy) -> None:
     words = [said("甲", "parcel"), said("甲", "money", actor="乙"), said("甲", "calm", head="mood")]
-    found = settle(words, three)
+    found = settle(words, three, "three")
     assert labels(found) == {"甲": {"mood": "calm"}}
     assert found[1]["in conflict, without a majority"] == 2
-    found = settle([*words, said("甲", "money", actor="丙")], three)
+    found = settle([*words, said("甲", "money", actor="丙")], three, "three")
     assert labels(found) == {"甲": {"topic": "money", "mood": "calm"}}
     assert found[1]["outvoted"] == 1
 
 
 def test_the_same_text_of_two_predictions_is_one_row(three: Taxonomy) -> None:
-    found = settle([said("屏幕坏了。", "goods"), said("屏幕坏了。", "goods", prediction_id="p2", actor="乙")], three)
+    found = settle(
+        [said("屏幕坏了。", "goods"), said("屏幕坏了。", "goods", prediction_id="p2", actor="乙")], three, "three"
+    )
     assert len(found[0]) == 1
 
 
 def test_labels_of_another_taxonomy(three: Taxonomy) -> None:
     words = [said("甲", "old_parcel"), said("乙", "gossip"), said("丙", "nothing"), said("丁", "x", head="none")]
-    found = settle([*words, said("戊", "shop", head="area")], three)
+    found = settle([*words, said("戊", "shop", head="area")], three, "three")
     assert labels(found) == {"甲": {"topic": "parcel"}, "戊": {"area": "shop"}}  # a former label, and a parent
     assert found[1]["of a head or label that the taxonomy does not hold"] == 3
+
+
+def test_words_on_another_models_answers_are_left_out_and_counted(
+    three: Taxonomy, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [said("甲", "parcel"), said("乙", "money", model_name="other"), said("丙", "goods", model_name="")]
+    found = settle(words, three, "three")
+    assert labels(found) == {"甲": {"topic": "parcel"}, "丙": {"topic": "goods"}}
+    assert found[1]["of another model"] == 1
+    assert found[1]["corrections"] == 3
+    assert "left out 1 corrections of other models than three: other (1)" in caplog.text
+    caplog.clear()
+    assert "of another model" not in settle(words[:1], three, "three")[1]
+    assert not caplog.text
+
+
+def test_a_thousand_people_on_one_text(three: Taxonomy) -> None:
+    words = [said("甲", "parcel" if i < 501 else "money", actor=f"人{i}") for i in range(1000)]
+    assert labels(settle(words, three, "three")) == {"甲": {"topic": "parcel"}}
+    split = settle([*words, *(said("甲", "goods", actor=f"又{i}") for i in range(2))], three, "three")
+    assert split[0] == []
+    assert split[1]["in conflict, without a majority"] == 1002
 
 
 @pytest.fixture
@@ -122,7 +146,7 @@ def parts(example: Callable[..., Example]) -> Parts:
 
 
 def mixed(words: list[Correction], three: Taxonomy, parts: Parts, **settings: Any) -> Any:
-    return mix(*settle(words, three), parts, Mixing(**({"newest": 0.2} | settings)), 0.6)
+    return mix(*settle(words, three, "three"), parts, Mixing(**({"newest": 0.2} | settings)), 0.6)
 
 
 def test_the_newest_and_the_audited_are_never_trained_on(three: Taxonomy, parts: Parts) -> None:

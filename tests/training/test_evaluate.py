@@ -25,10 +25,12 @@ from training.evaluate import (
     BINS,
     FEWEST_IN_SLICE,
     HeadResult,
+    answers,
     area_under_risk_coverage,
     calibration_error_of_luck,
     evaluate,
     expected_calibration_error,
+    of_leaves,
     reliability,
     report,
     risk_coverage,
@@ -407,6 +409,15 @@ def test_nothing_to_score_is_refused(predictor: Predictor, example: Make, labels
         evaluate(predictor, [example("快递", labels)], quiet=True)
     with pytest.raises(InvalidInput):
         evaluate(predictor, [], quiet=True)
+
+
+def test_a_row_known_by_a_parent_is_answered_and_not_scored(predictor: Predictor, example: Make) -> None:
+    rows = [example("快递", {"area": "shop"}), example("客服", {"area": "shop.online"})]
+    found = answers(predictor, rows, quiet=True)
+    assert found["area"].truth == ["shop", "shop.online"]
+    scored = of_leaves(predictor, found)["area"]
+    assert (scored.truth, scored.rows) == (["shop.online"], (1,))
+    assert evaluate(predictor, rows, quiet=True)["area"].truth == ["shop.online"]
 
 
 def test_the_report_is_plain_and_has_no_nan(predictor: Predictor, example: Make) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from complaints.bundle import Bundle
 from complaints.predictor import Predictor
-from complaints.records import HeadPrediction, Scored
+from complaints.records import Complaint, HeadPrediction, Scored
 from complaints.risk import Policy
 from complaints.taxonomy import Head, Label, Taxonomy
-from training.compare import HeadChange, compare, compare_head, speed_ratio
+from training.compare import HeadChange, comparable, compare, compare_head, speed_ratio
 from training.evaluate import HeadResult
 from training.gate import contract, judge, weigh
 from training.recipe import Gate
@@ -60,6 +62,24 @@ def change(
     _, new = answers(after, head)
     champion = result(head, truth, old, auto if auto_before is None else auto_before)
     return compare_head(head, result(head, truth, new, auto), champion, 0.95)
+
+
+class Told:
+    """A model of one head that answers each text as it was told to, alone where `auto`."""
+
+    def __init__(self, taxonomy: Taxonomy, name: str, said: dict[str, str], *, auto: bool = False) -> None:
+        self.taxonomy = taxonomy.model_copy(update={"heads": {name: taxonomy.heads[name]}})
+        self.calibration = SimpleNamespace(heads={name: SimpleNamespace(precision_target=0.95)})
+        self._name, self._said, self._auto = name, said, auto
+
+    def predict(self, complaints: Sequence[Complaint], top_k: int) -> list[SimpleNamespace]:
+        said = [self._said[one.text] for one in complaints]
+        decided = result(self.taxonomy.heads[self._name], said, said, len(said) * self._auto).decided
+        return [SimpleNamespace(heads={self._name: one}) for one in decided]
+
+
+def compared(candidate: Told, champion: Told, rows: list[Example]) -> dict[str, HeadChange]:
+    return compare(candidate, champion, rows)  # type: ignore[arg-type]
 
 
 BEFORE = {"goods": (200, 180), "parcel": (200, 180), "money": (40, 36)}
@@ -132,6 +152,12 @@ def without(three: Taxonomy, *heads: str) -> Taxonomy:
     return three.model_copy(update={"heads": kept})
 
 
+def renamed(three: Taxonomy, old: str, new: str, former: dict[str, str]) -> Taxonomy:
+    """With one label's id changed, and what became of labels of the area."""
+    found = Taxonomy.parse(three.dump().replace(f"id: {old}\n", f"id: {new}\n"))
+    return found.model_copy(update={"former": {"area": former}})
+
+
 def test_a_head_or_label_that_callers_would_lose_is_refused(three: Taxonomy) -> None:
     assert contract(three, three) == contract(three, without(three, "mood")) == []  # what is new is welcome
     [head] = contract(without(three, "mood"), three)
@@ -144,6 +170,10 @@ def test_a_head_or_label_that_callers_would_lose_is_refused(three: Taxonomy) -> 
         "topic money (退款): the champion answers it and the candidate does not; say under `former`"
     )
     assert label.chinese().startswith("topic 的“退款”（money）：现任模型会答，候选模型不再答；请在标签体系的 former")
+    former = {f"home.{leaf.id}": f"flat.{leaf.id}" for leaf in three.heads["area"].labels[1].leaves}
+    [parent] = contract(renamed(three, "home", "flat", former), three)
+    assert (parent.head, parent.label, parent.name) == ("area", "home", "家里")  # which is answered too
+    assert contract(renamed(three, "home", "flat", former | {"home": "flat"}), three) == []
     for now in ("goods", None):  # renamed, or dropped on purpose
         assert contract(three.model_copy(update={"heads": fewer, "former": {"topic": {"money": now}}}), three) == []
 
@@ -153,6 +183,64 @@ def test_what_was_not_compared_has_not_passed() -> None:
         [reason] = judge(sets, 1.0, 1.0, Gate()).reasons
         assert str(reason).startswith("no row of test, newest or audit could be compared")
         assert "没有一条" in reason.chinese()
+
+
+def test_what_too_few_rows_were_compared_on_has_not_passed(three: Taxonomy) -> None:
+    right, wrong = {"goods": (19, 19)}, {"goods": (19, 0)}
+    few = {"test": {"topic": change(three, right, wrong)}, "newest": {}, "audit": {"mood": change(three, right, right)}}
+    [reason] = judge(few, 1.0, 1.0, Gate()).reasons
+    assert str(reason) == (
+        "too few rows to judge: 19, 20 are needed; give the recipe more test rows, lower `fewest` under its `gate`, or "
+        "promote with --force and a --reason"
+    )
+    assert reason.chinese().startswith("数据太少，无法评判：只有 19 条，至少要 20 条；请增加测试数据")
+    assert [one.what for one in judge(few, 1.0, 1.0, Gate(fewest=19)).reasons] == ["macro_f1", "recall", "f1"]
+    assert judge({"test": few["test"], "newest": {"topic": change(three, BEFORE, BEFORE)}}, 1.0, 1.0, Gate()).passed
+
+
+@pytest.mark.parametrize("now", ["home.call", "home"])
+def test_a_label_of_another_name_is_the_same_label(three: Taxonomy, example: Callable[..., Example], now: str) -> None:
+    newer = renamed(three, "phone", "call", {"home.phone": now})
+    texts = [f"电话{i}" for i in range(60)]
+    champion = Told(three, "area", dict.fromkeys(texts, "home.phone"), auto=True)
+    for truth in ("home.phone", now):
+        rows = [example(text, {"area": truth}) for text in texts]
+        for answer, recall, passed in (("home.call", 1.0, True), ("shop.online", 0.0, False)):
+            found = compared(Told(newer, "area", dict.fromkeys(texts, answer)), champion, rows)
+            [one] = found["area"].classes
+            assert (one.label, one.rows, one.recall.before, one.recall.after) == (now, 60, 1.0, recall)
+            assert found["area"].auto_before == (60, 60)
+            assert judge({"newest": found}, 1.0, 1.0, Gate()).passed is passed
+
+
+def test_what_one_of_them_does_not_know_is_told_and_not_compared(
+    three: Taxonomy, example: Callable[..., Example]
+) -> None:
+    newer = three.model_copy(update={"former": {"topic": {"gossip": None}}})
+    rows = [example(f"退款{i}", {"topic": label}) for i, label in enumerate(["goods"] * 3 + ["gossip", "rumour"])]
+    kept, left_out = comparable(newer, three, rows)
+    assert [one.labels for one in kept] == [{"topic": "goods"}] * 3
+    assert left_out == {"topic": {"gossip": 1, "rumour": 1}}
+
+
+def test_where_the_truth_is_a_parent_its_leaves_are_right(three: Taxonomy, example: Callable[..., Example]) -> None:
+    texts = [f"家里{i}" for i in range(40)]
+    rows = [example(text, {"area": "home"}) for text in texts]
+    right = Told(three, "area", dict.fromkeys(texts, "home.door") | {texts[0]: "home.phone"}, auto=True)
+    wrong = Told(three, "area", dict.fromkeys(texts, "shop.online"), auto=True)
+    found = compared(right, right, rows)["area"]
+    assert (found.rows, found.accuracy.after, found.auto) == (40, 1.0, (40, 40))
+    assert judge({"audit": {"area": found}}, 1.0, 1.0, Gate()).passed
+    fell = compared(wrong, right, rows)["area"]
+    assert (fell.accuracy.before, fell.accuracy.after, fell.auto) == (1.0, 0.0, (40, 0))
+    reasons = judge({"audit": {"area": fell}}, 1.0, 1.0, Gate()).reasons
+    assert {(one.what, one.label) for one in reasons} == {
+        ("macro_f1", ""), ("recall", "home"), ("f1", "home"), ("auto", "")
+    }  # fmt: skip
+    head = three.heads["area"]
+    said = [one.model_copy(update={"label": "home"}) for one in result(head, ["home.door"], ["home.door"], 1).decided]
+    parent = replace(result(head, ["home"], ["home.door"]), decided=said)
+    assert compare_head(head, parent, parent, 0.95).auto == (1, 1)
 
 
 def test_a_whole_head_that_falls_is_refused(three: Taxonomy) -> None:
@@ -254,19 +342,25 @@ def test_other_rows_are_not_compared(three: Taxonomy) -> None:
         compare_head(head, one, other, 0.95)
 
 
-def test_a_model_beside_itself(bundle: Bundle, three: Taxonomy, example: Callable[..., Example]) -> None:
+def test_a_model_beside_itself(
+    bundle: Bundle, three: Taxonomy, example: Callable[..., Example], caplog: pytest.LogCaptureFixture
+) -> None:
     """Through the whole path, with real predictors: no difference, and a ratio of times near 1."""
     one, other = (Predictor(bundle, Policy.load()) for _ in range(2))
     rows = [example(f"客服不好{i}", {"topic": "goods" if i % 2 else "parcel", "area": "shop"}) for i in range(30)]
-    assert set(compare(one, other, rows)) == {"topic"}  # a parent alone cannot be scored
+    assert set(compare(one, other, rows)) == {"topic", "area"}
     verdict, found = weigh(one, other, {"test": rows, "newest": [], "audit": []}, Gate(slower=3.0))
     assert verdict.passed
     assert found["sets"].keys() == {"test"}
     assert found["sets"]["test"]["topic"]["macro_f1"]["difference"] == 0
     assert found["size"] == 1
+    assert found["left_out"] == {}
     assert 0.3 < speed_ratio(one, other, rows) < 3
     topic = three.heads["topic"]
     renamed = Head(name=topic.name, kind="flat", labels=(*topic.labels[:2], Label(id="cash", name="退款")))
     other.taxonomy = three.model_copy(update={"heads": three.heads | {"topic": renamed}})
-    verdict, _ = weigh(other, one, {"test": rows}, Gate(slower=3.0))
+    with caplog.at_level(logging.WARNING):
+        verdict, found = weigh(other, one, {"test": [*rows, example("退款", {"topic": "cash"})]}, Gate(slower=3.0))
+    assert found["left_out"] == {"test": {"topic": 1}}
+    assert "test, head topic: 1 rows are not compared" in caplog.text
     assert [(reason.what, reason.label) for reason in verdict.reasons] == [("contract", "money")]

@@ -149,6 +149,10 @@ def test_numbers_are_masked_until_a_role_that_may_unmasks_them(
 ) -> None:
     analyst = enter("李岚")
     assert phone not in analyst.content()
+    analyst.click("[aria-label=渠道]")
+    analyst.click(".q-menu >> text=channel <手机号>")
+    analyst.wait_for_function("() => document.querySelectorAll('.table tbody tr').length === 1")
+    assert phone not in analyst.content() + analyst.url
     analyst.fill("input[aria-label=搜索]", "快回")
     analyst.keyboard.press("Enter")
     analyst.wait_for_function("() => document.querySelectorAll('.table tbody tr').length === 1")
@@ -164,7 +168,8 @@ def test_numbers_are_masked_until_a_role_that_may_unmasks_them(
     lead.wait_for_selector(".complaint .hidden-number")
     assert phone not in lead.content()
     lead.click("text=显示号码")
-    lead.wait_for_selector(f"text={phone}")
+    lead.wait_for_selector(f".complaint:has-text('{phone}')")
+    assert lead.inner_text(".meta").count(phone) == 5
     assert place.store.logged(actor="陈默", action="unmask")[0].subject in str(link)
 
 

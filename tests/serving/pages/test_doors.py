@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +17,11 @@ import pytest
 from sqlalchemy import select, update
 
 from complaints.errors import NotReady
-from serving.champion import Champion
+from serving import access
+from serving.app import PASSWORDS
+from serving.champion import Champion, Fixed, Snapshot
 from serving.pages import mount, sign_in
+from serving.settings import Settings
 from serving.store.review_order import Filters
 from serving.store.tables import predictions
 
@@ -72,6 +79,86 @@ def test_a_form_of_another_page_signs_nobody_in(visitor: httpx.Client, password:
     assert found.status_code == 401
     assert "页面已过期" in found.text
     assert "jianwei_session" not in visitor.cookies
+
+
+def test_many_at_the_door_hold_up_neither_predictions_nor_health(
+    served: Any, snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    checked: list[str] = []
+    opened = threading.Event()
+
+    def hold(_hashed: str, password: str) -> bool:
+        checked.append(password)
+        return not opened.wait(60)
+
+    monkeypatch.setattr(access, "verify", hold)
+    monkeypatch.setattr(mount.Pages, "_begin", lambda _: None)  # the framework serves `place` already
+    with served(Settings(home=tmp_path, workers=1), Fixed(snapshot)) as client, ThreadPoolExecutor(30) as many:
+
+        def knock(_: int) -> httpx.Response:
+            with httpx.Client(base_url=client.base_url, trust_env=False, timeout=60) as one:
+                return send(one, "nobody", "x")
+
+        try:
+            knocks = [many.submit(knock, i) for i in range(30)]
+            wait_until(lambda: sum(one.done() for one in knocks) == 30 - 1 - PASSWORDS)
+            for found in (one.result() for one in knocks if one.done()):
+                assert found.status_code == 503
+                assert found.headers["retry-after"] == "1"
+                assert "同时登录的人太多" in found.text
+            assert client.get("/health/ready").status_code == 200
+            assert client.post("/v1/predictions", json={"text": "空调坏了"}).status_code == 200
+            assert len(checked) == 1
+        finally:
+            opened.set()
+        assert sorted(one.result().status_code for one in knocks) == [401] * (1 + PASSWORDS) + [503] * 19
+    assert len(checked) == 1 + PASSWORDS
+
+
+NEEDS_HTTPS = "须经 HTTPS 访问"
+
+
+def test_over_plain_http_from_elsewhere_the_form_says_why_nobody_can_sign_in(
+    visitor: httpx.Client, password: str
+) -> None:
+    visitor.headers["host"] = "review.example"
+    assert NEEDS_HTTPS in visitor.get("/review/sign-in").text
+    found = send(visitor, "李岚", password)
+    assert found.status_code == 401
+    assert NEEDS_HTTPS in found.text
+    assert "已过期" not in found.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},  # 127.0.0.1
+        {"host": "review.example", "x-forwarded-proto": "https"},
+        {"host": "review.example", "sec-fetch-site": "none"},  # a proxy that does not say so, a browser that does
+    ],
+)
+def test_where_one_can_sign_in_nothing_is_said_of_https(visitor: httpx.Client, headers: dict[str, str]) -> None:
+    found = visitor.get("/review/sign-in", headers=headers)
+    assert found.status_code == 200
+    assert NEEDS_HTTPS not in found.text
+
+
+def test_numbers_are_in_clear_in_no_field_of_a_case(
+    visitor: httpx.Client, password: str, place: Any, phone: str
+) -> None:
+    send(visitor, "李岚", password)
+    names = ("ticket_id", "channel", "product", "region", "business_line")
+
+    def masked(found: httpx.Response) -> list[str]:
+        assert phone not in found.text
+        return [one for one in names if re.search(f"{one} (<[^<>]*>)?<手机号>", unescape(unescape(shown(found))))]
+
+    for channel, lines in ((None, 10), ("channel <手机号>", 1)):
+        found = visitor.get("/review/", params={"channel": channel} if channel else {})
+        assert shown(found).count("/review/case/pred_") == lines
+        assert masked(found) == ["ticket_id", "channel", "product"]
+    [case] = place.store.queue(Filters(text="快回"), now=datetime.now(UTC)).items
+    assert masked(visitor.get(f"/review/case/{case.prediction_id}")) == list(names)
 
 
 def test_a_page_that_is_not_there_says_so_in_chinese(visitor: httpx.Client, password: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from complaints.errors import NotReady
 from serving.champion import Champion
-from training.registry import Registry
+from training.registry import HISTORY, Registry
 
 
 @pytest.fixture
@@ -42,6 +42,20 @@ def test_two_leads_who_ask_at_once_go_back_by_one_version(
     pages[1].wait_for_selector("text=3 已不是现行版本，现在是 2")
     assert registry.champion("consumer") == "2"
     assert place.store.logged(action="rollback")[0].actor == "陈默"
+
+
+def test_there_is_no_going_back_from_the_first_champion(
+    enter: Callable[..., Any], place: Any, registry: Registry
+) -> None:
+    registry.client.set_registered_model_tag("consumer", HISTORY, "1")  # whatever the tests before went through
+    registry.promote("consumer", "2", "x", force=True)
+    page = enter("陈默")
+    page.goto(f"{place.url}/review/models")
+    page.click("text=回退到上一个现行版本")
+    answer(page, "误判多了")
+    page.wait_for_selector("text=已回退到 v1")
+    page.wait_for_selector("text=回退到上一个现行版本", state="detached")
+    assert page.locator(".versions tbody tr").count() == 3
 
 
 def test_a_version_that_was_measured_against_another_champion_is_for_an_admin(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from re import search, sub
+from threading import current_thread
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from complaints.errors import InvalidInput, JianweiError, RegistryError
+from complaints.errors import InvalidInput, JianweiError, Overloaded, RegistryError
 from complaints.policy import Policy
 from complaints.records import HeadPrediction, Scored
 from complaints.taxonomy import Taxonomy
@@ -31,12 +33,14 @@ from serving.pages.people import log_table
 from serving.pages.queue import _table
 from serving.pages.shell import words_of
 from serving.quality import Kept, Tally
+from serving.service import Service
 from serving.settings import Settings
 from serving.store.people import Logged
 from serving.store.queries import Store
 from serving.store.review_order import Filters
 from serving.store.risks import AlreadyDecided
 from serving.store.tables import predictions
+from serving.workers import Workers
 
 NOW = datetime(2026, 3, 5, 4, 0, tzinfo=UTC)  # noon in China
 marks = st.lists(
@@ -160,6 +164,11 @@ def test_the_log_says_in_chinese_what_was_listed() -> None:
     assert "列出待审队列" in html
 
 
+def test_the_log_masks_the_channel_that_a_caller_asked_for() -> None:
+    line = Logged("log_1", NOW, "key", "list", "reviews", {"filters": {"channel": "企微13812345678"}})
+    assert "渠道 企微<手机号>" in shown(log_table([line], {}, NOW))
+
+
 def test_what_the_registry_says_of_a_promotion_is_shown_in_chinese() -> None:
     from training.registry import FORCED
 
@@ -272,6 +281,36 @@ def test_what_is_wrong_with_a_user_is_told_in_chinese(store: Store, password: st
     assert told(lambda: store.change_user("李云", role="lead")) == "没有用户 李云。"
     person = Person("李岚", "analyst", "", NOW)
     assert told(lambda: access.require(person, "users")) == "您的角色不能做这一步。"
+
+
+def test_every_password_is_checked_or_made_by_the_thread_for_that(
+    store: Store, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access.add_user(store, "周宁", "admin", password, NOW)
+    entered = access.sign_in(store, "周宁", password, datetime.now(UTC))
+    threads: set[str] = set()
+
+    def seen(deed: Any) -> Any:
+        return lambda *given: threads.add(current_thread().name) or deed(*given)
+
+    for name in ("verify", "_hashed"):
+        monkeypatch.setattr(access, name, seen(getattr(access, name)))
+    passwords = Workers(1, 2)
+    service: Any = SimpleNamespace(store=store, passwords=passwords, threads=None)
+    service.checked = lambda deed: Service.checked(service, deed)
+    desk = Desk(service, entered.person, entered.token, entered.device)
+    try:
+        asyncio.run(desk.add_person("吴桐", "analyst", password))
+        asyncio.run(desk.change_password(password, "更好的密码-2027"))
+        assert len(threads) == 1
+        assert threads != {current_thread().name}
+        assert [one.action for one in store.logged(actor="周宁")] == ["password", "add_user", "sign_in"]
+        passwords.close()
+        with pytest.raises(Overloaded):  # nothing is done where that thread takes no more
+            asyncio.run(desk.add_person("李云", "analyst", password))
+        assert store.user("李云") is None
+    finally:
+        passwords.close()
 
 
 def test_what_the_registry_refuses_is_told_in_chinese(place: Any) -> None:
