@@ -198,7 +198,8 @@ def test_pages_stand_where_no_model_is_loaded(
 
 
 def test_a_case_of_another_models_questions_is_looked_at(visitor: httpx.Client, password: str, place: Any) -> None:
-    case = place.store.queue(Filters(), now=datetime.now(UTC)).items[-1].prediction_id
+    waiting = place.store.queue(Filters(), now=datetime.now(UTC)).items
+    case = next(one.prediction_id for one in reversed(waiting) if one.lease_actor is None)
     here = predictions.c.id == case
     with place.store._write() as connection:
         before = connection.execute(select(predictions.c.response).where(here)).scalar_one()

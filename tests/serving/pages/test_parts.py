@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -283,6 +284,12 @@ def test_what_is_wrong_with_a_user_is_told_in_chinese(store: Store, password: st
     assert told(lambda: access.require(person, "users")) == "您的角色不能做这一步。"
 
 
+def waited(deed: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: in this one a browser of other tests may keep a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, deed).result()
+
+
 def test_every_password_is_checked_or_made_by_the_thread_for_that(
     store: Store, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,14 +307,14 @@ def test_every_password_is_checked_or_made_by_the_thread_for_that(
     service.checked = lambda deed: Service.checked(service, deed)
     desk = Desk(service, entered.person, entered.token, entered.device)
     try:
-        asyncio.run(desk.add_person("吴桐", "analyst", password))
-        asyncio.run(desk.change_password(password, "更好的密码-2027"))
+        waited(desk.add_person("吴桐", "analyst", password))
+        waited(desk.change_password(password, "更好的密码-2027"))
         assert len(threads) == 1
         assert threads != {current_thread().name}
         assert [one.action for one in store.logged(actor="周宁")] == ["password", "add_user", "sign_in"]
         passwords.close()
         with pytest.raises(Overloaded):  # nothing is done where that thread takes no more
-            asyncio.run(desk.add_person("李云", "analyst", password))
+            waited(desk.add_person("李云", "analyst", password))
         assert store.user("李云") is None
     finally:
         passwords.close()
