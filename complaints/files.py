@@ -43,7 +43,7 @@ _SEP = re.compile(r'sep=([^"\s]|\t)\s*', re.IGNORECASE)
 # Bytes that text seldom has and binary data has everywhere.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 # What encodings are called where people read of them.
-_NAMES = {"utf-8-sig": "UTF-8", "gb18030": "GBK", "utf-16": "UTF-16"}
+_NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8", "gb18030": "GBK", "utf-16": "UTF-16"}
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 # NaN and its like are no JSON and must not go into any; the decoder of `json` takes them.
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
@@ -117,6 +117,7 @@ class DataFile:
         binary = self.suffix in (".xlsx", ".parquet")
         self.encoding = None if binary else detect_encoding(self.path)
         self._needed: set[str] = set()
+        self._advice = ""  # what to do, where the first sheet is not the one of the data
         try:
             self.columns = self._columns()
         except csv.Error as error:
@@ -145,7 +146,7 @@ class DataFile:
         if missing := [column for column in columns if column not in self.columns]:
             raise UnreadableFile(
                 f"{self.path} has no column {', '.join(map(repr, missing))}; "
-                f"it has {', '.join(map(repr, self.columns))}"
+                f"it has {', '.join(map(repr, self.columns))}{self._advice}"
             )
 
     def _columns(self) -> list[str]:
@@ -153,7 +154,7 @@ class DataFile:
             return _once(self.path, [str(name) for name in self._open_parquet().schema_arrow.names])
         if self.suffix == ".xlsx":
             header = next(self._undamaged(self._sheet(told=True)), ())
-            return _header(self.path, [_text(cell) or "" for cell in header])
+            return _header(self.path, [_text(cell) or "" for cell in header], self._advice)
         if self.suffix in (".jsonl", ".ndjson"):
             rows = islice((row for row in self._jsonl() if isinstance(row, Row)), HEADER_ROWS)
             columns = list(dict.fromkeys(column for row in rows for column in row.values))
@@ -272,6 +273,10 @@ class DataFile:
         sheet = book.worksheets[0]
         if told and len(book.worksheets) > 1:
             log.warning("%s has %d sheets: only the first, %r, is read", self.path, len(book.worksheets), sheet.title)
+            self._advice = (
+                f". Of its {len(book.worksheets)} sheets only the first, {sheet.title!r}, is read: put the data on the "
+                "first sheet, or save it as CSV"
+            )
         sheet.reset_dimensions()  # some programs write a size that is not the sheet's, and rows beyond it were lost
         try:
             yield from sheet.iter_rows(values_only=not cells)
@@ -408,7 +413,7 @@ def _trim(cells: list[str], columns: int) -> list[str]:
 
 
 def detect_encoding(path: Path) -> str:
-    """utf-8-sig, gb18030 (GBK and GB2312 within it) or utf-16; raises UnreadableFile for binary files."""
+    """utf-8, utf-8-sig (with a mark), gb18030 (GBK, GB2312 too) or utf-16; raises UnreadableFile for binary files."""
     with path.open("rb") as file:
         start = file.read(BEGINNING)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -417,7 +422,7 @@ def detect_encoding(path: Path) -> str:
         raise UnreadableFile(f"{path} is binary, not text; export it as CSV, JSONL, .xlsx or Parquet")
     broken, multibyte = _damage(path, "utf-8")
     if broken <= DAMAGE * multibyte:
-        return "utf-8-sig"
+        return "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
     broken_gbk, multibyte_gbk = _damage(path, "gb18030")
     # Much of damaged UTF-8 is GBK as well, of other characters; of GBK, most is no UTF-8.
     if broken_gbk == 0 or (broken_gbk <= DAMAGE * multibyte_gbk and broken > multibyte):
@@ -441,12 +446,12 @@ def _damage(path: Path, encoding: str) -> tuple[int, int]:
                 return broken, multibyte
 
 
-def _header(path: Path, cells: list[str]) -> list[str]:
+def _header(path: Path, cells: list[str], advice: str = "") -> list[str]:
     columns = [cell.strip() for cell in cells]
     while columns and not columns[-1]:
         columns.pop()
     if not any(columns):
-        raise UnreadableFile(f"{path} has no header: its first row must name the columns")
+        raise UnreadableFile(f"{path} has no header: its first row must name the columns{advice}")
     return _once(path, columns)
 
 

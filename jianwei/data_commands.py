@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +29,7 @@ def check(
 
     found = check_file(file, text, parse_heads(head) if head else {})
     if as_json:
-        import orjson
-
-        sys.stdout.write(orjson.dumps(found.model_dump(), option=orjson.OPT_INDENT_2).decode() + "\n")
+        typer.echo(found.model_dump_json(indent=2))
     else:
         typer.echo(found.describe())
 

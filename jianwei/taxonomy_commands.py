@@ -33,6 +33,7 @@ def draft(
     from complaints.files import BadRow, DataFile
     from complaints.taxonomy import Head, Label, Taxonomy, whole_number
     from jianwei.work_commands import parse_heads
+    from training.check import label_warnings
 
     columns = parse_heads(head)
     data = DataFile(file)
@@ -56,7 +57,10 @@ def draft(
                 f"column {columns[one]!r} holds a label of {len(long[0])} characters, {long[0][:20]!r}…, and {LONGEST} "
                 "are the most: is it the column of the labels? Name another in --head, or shorten the label in the file"
             )
-        labels = tuple(Label(id=value, name=value) for value, _ in found.most_common())
+        ordered = dict(found.most_common())
+        for warning in label_warnings(columns[one], ordered):
+            typer.echo(f"warning: {warning}", err=True)
+        labels = tuple(Label(id=value, name=value) for value in ordered)
         heads[one] = Head(name=columns[one], kind="flat", labels=labels)
     stem = (
         "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in file.stem).strip("-_") or "taxonomy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
     from complaints.predictor import Predictor
     from complaints.taxonomy import Taxonomy
     from serving.settings import Settings
-    from training.recipe import Recipe
+    from training.recipe import Recipe, Source
     from training.registry import Registry
     from training.train import Trained
 
+# What parts of a data set are called, in small letters -> what a recipe calls them (training/sources.py).
+PARTS = {
+    "train": "train", "training": "train", "训练": "train", "训练集": "train",
+    "dev": "calibration", "val": "calibration", "valid": "calibration", "validation": "calibration",
+    "calibration": "calibration", "验证": "calibration", "验证集": "calibration", "校准": "calibration",
+    "test": "test", "测试": "test", "测试集": "test",
+}  # fmt: skip
 # Metric of a manifest whose model has read all rows but the test's (training/assemble.py).
 FOLDS = "calibration/folds"
 
@@ -84,6 +92,7 @@ def train(
         plan = _written_plan(recipe, base)
     else:
         chosen, found = _recipe_for(data, taxonomy, head, text, title, name)
+        _tell_parts(chosen.sources[0], [Path(), datasets])
         plan = _Plan(_based(chosen, base), found, Path())
     chosen = plan.recipe
     registry, champion = _registry_for(settings, chosen.name)
@@ -239,6 +248,39 @@ def _said(trained: Trained, name: str, champion: str | None) -> str:
     still = f"; champion is still {champion}: jianwei models promote {name} {trained.version}"
     lines += ["", f"bundle: {trained.bundle.path}", registered + (still if champion is not None else " (champion)")]
     return "\n".join(lines)
+
+
+def _tell_parts(source: Source, folders: list[Path]) -> None:
+    """Warn of columns that seem to say which part a row is of: `--data` cannot name one, and divides anew."""
+    from complaints.files import DataFile, Row
+    from training.recipe import find
+
+    file = DataFile(find(source.file, folders))
+    told = {source.text, source.title, *source.heads.values()}
+    seen: dict[str, set[str]] = {column: set() for column in file.columns if column not in told}
+    for row in file:
+        if not seen:  # mostly after a row or two
+            return
+        for column, value in row.values.items() if isinstance(row, Row) else ():
+            if column in seen and value is not None and value.strip():
+                seen[column].add(value)
+                if value.strip().lower() not in PARTS:
+                    del seen[column]
+    for column, values in seen.items():
+        means = {value: PARTS[value.strip().lower()] for value in sorted(values)}
+        if len(set(means.values())) < 2:
+            continue
+        written = f"split: {json.dumps(column, ensure_ascii=False)}"
+        if renamed := {value: part for value, part in means.items() if value != part}:
+            written += f", parts: {json.dumps(renamed, ensure_ascii=False)}"
+        logging.getLogger("jianwei").warning(
+            "column %r of %s seems to name parts (%s): they are not used, and rows are divided anew. To keep them, "
+            "train by a recipe whose source says %s",
+            column,
+            file.path.name,
+            ", ".join(means),
+            written,
+        )
 
 
 def _recipe_for(

@@ -213,7 +213,7 @@ def prepare() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in ("training", "jianwei", "serving"):
         logging.getLogger(name).setLevel(logging.INFO)
-    for noisy in ("onnx_ir", "onnxscript", "mlflow", "alembic", "httpx", "huggingface_hub", "torch.onnx"):
+    for noisy in ("onnx_ir", "onnxscript", "mlflow", "alembic", "httpx", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")

@@ -6,7 +6,7 @@ All of it is chosen on calibration rows alone; test rows only measure it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ from complaints.decision import (
     softmax,
 )
 from complaints.encoder import Logits
-from complaints.taxonomy import Head
+from complaints.taxonomy import Head, Taxonomy
 from training.recipe import Promise
+from training.sources import Example, leaves
 
 Labels = npt.NDArray[np.int64]
 Right = npt.NDArray[np.bool_]
@@ -136,6 +137,27 @@ def precision_threshold(confidence: Probabilities, right: Right, promise: Promis
     return min(shown_thresholds(confidence, right, promise), default=None)
 
 
+def fewest_right(promise: Promise) -> int:
+    """How many sure answers can show the promised precision if all are right; fewer prove nothing."""
+    return int(np.ceil(np.log(promise.risk / STARTS) / np.log(promise.precision_target)))
+
+
+def unsure(
+    learned: Mapping[str, HeadCalibration], taxonomy: Taxonomy, promise: Promise, examples: Sequence[Example]
+) -> list[str]:
+    """A sentence on each head of which no answer can be auto, and why; `examples` are what it was calibrated on."""
+    lines = []
+    for name, head in taxonomy.heads.items():
+        if all(threshold is None for threshold in learned[name].thresholds.values()):
+            own, rows = promise.of(name), len(leaves(examples, name, head)[0])
+            lines.append(
+                f"Head {name}: no label decides alone. It was calibrated on {rows} rows; the promise of "
+                f"{own.precision_target:.1%} right needs at least {fewest_right(own)} sure and right answers of one "
+                "label, or of all labels without enough of their own."
+            )
+    return lines
+
+
 def shown_thresholds(confidence: Probabilities, right: Right, promise: Promise) -> list[float]:
     """Confidences from which answers keep the promised precision: with probability 1 - risk, each one of them does.
 
@@ -146,8 +168,7 @@ def shown_thresholds(confidence: Probabilities, right: Right, promise: Promise) 
     """
     order = np.argsort(-confidence, kind="stable")
     ranked, errors = confidence[order], np.cumsum(~right[order])
-    level = promise.risk / STARTS
-    fewest = int(np.ceil(np.log(level) / np.log(promise.precision_target)))  # fewer prove nothing, all right or not
+    level, fewest = promise.risk / STARTS, fewest_right(promise)
     step = max(1, len(ranked) // GRID)
     found = set()
     for start in (fewest * 2**k for k in range(STARTS)):

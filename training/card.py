@@ -43,14 +43,17 @@ def _run(manifest: Manifest) -> str:
     return f"by MLflow run `{manifest.run_id}`" if manifest.run_id else "outside MLflow"
 
 
-def _folds(manifest: Manifest) -> str:
-    """How calibration went where rows are few."""
+def _made_from(manifest: Manifest, counts: dict[str, int]) -> tuple[str, str]:
+    """How the model came of its base, and of how many rows; few of them are all learned from (crossing.py)."""
+    base, test = manifest.base_model, counts["test"]
     folds = manifest.metrics.get("calibration/folds")
     if folds is None:
-        return ""
-    return (
-        f"They are so few that all but the test's were learned from; how sure to be is from what {folds:.0f} models "
-        "said of the rows that they had not seen. "
+        rows = f"train {counts['train']}, calibration {counts['calibration']}, test {test}"
+        return f"Fine-tuned from {base}", f"{rows}; near-duplicates never stand in two parts."
+    rows = f"learned from {counts['train'] + counts['calibration']}, test {test}"
+    return f"Made from {base} by contrast and a probe", (
+        f"{rows}; near-duplicates never stand in two parts. They are so few that none was set apart for calibration: "
+        f"how sure to be is from what {folds:.0f} models said of the rows that they had not seen."
     )
 
 
@@ -64,21 +67,22 @@ def card(
 ) -> str:
     """Markdown: what it is, what it was made from, and how good it is on what.
 
-    `found` is evaluate.report() with audit(); `anchors` the SVM's metrics on all test rows.
+    `found` is evaluate.report() with audit() and calibrate.unsure(); `anchors` the SVM's metrics on all test rows.
     """
+    made, rows = _made_from(manifest, counts)
     lines = [
         f"# {manifest.name}",
         "",
         f"Reads Chinese text and answers {', '.join(f'{n} ({h.size} labels)' for n, h in taxonomy.heads.items())}; "
-        f"taxonomy {taxonomy.name} {taxonomy.version}. Fine-tuned from {manifest.base_model}; int8 graph for CPUs.",
+        f"taxonomy {taxonomy.name} {taxonomy.version}. {made}; int8 graph for CPUs.",
         "",
         f"Made {manifest.created_at:%Y-%m-%d} {_run(manifest)}, code {manifest.code_version}. "
         f"Texts over {manifest.length.max_tokens} tokens are read from both ends, and the answer says so.",
         "",
-        f"Rows: train {counts['train']}, calibration {counts['calibration']}, test {counts['test']}; near-duplicates "
-        f"never stand in two parts. {_folds(manifest)}Sources: "
-        f"{', '.join(f'{name} {rows}' for name, rows in sources.items())}.",
+        f"Rows: {rows} Sources: {', '.join(f'{name} {count}' for name, count in sources.items())}.",
     ]
+    if silent := found.get("unsure"):
+        lines += ["", *silent]
     measured = "Test" if counts["test"] else "Calibration"
     if not counts["test"]:
         lines += ["", NO_TEST]

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from complaints.encoder import cut_tokens
@@ -67,7 +69,7 @@ def contrast(model: TriageModel, taxonomy: Taxonomy, train: Sequence[Encoded], s
     optimizer = torch.optim.AdamW(model.encoder.parameters(), lr=RATE, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / RISE))
     model.train()
-    for step in range(STEPS):
+    for step in track(range(STEPS), "contrast", console=Console(stderr=True)):
         chosen = _batch(heads[step % len(heads)], draw)
         ids, mask, _ = collate([rows[i] for i, _ in chosen], pad)
         with halves():

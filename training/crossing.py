@@ -83,16 +83,21 @@ def cross(
     fold = _folds(examples, taxonomy, recipe)
     if fold is None:
         return None
+    log.info(
+        "%d fits of up to %d rows: %d models that answer for rows that they have not seen, so that none is set apart, "
+        "then the one that is served",
+        FOLDS + 1,
+        len(examples),
+        FOLDS,
+    )
     pad, names = base.pad, named(taxonomy)
     short, long = (encode(examples, base, taxonomy, length) for length in lengths)
     encoder = torch.empty(len(examples), sum(taxonomy.sizes.values()))
     said = {head: np.empty((len(examples), size), dtype=np.float32) for head, size in taxonomy.sizes.items()}
     unseen = np.empty(len(examples), dtype=np.float32)
     for number in range(FOLDS):
-        log.info(
-            "rows are few, so that none is set apart: %d of %d models that answer for the others", number + 1, FOLDS
-        )
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        log.info("fit %d of %d: %d rows, to answer for %d others", number + 1, FOLDS + 1, len(inside), len(outside))
         one = copy.deepcopy(model)
         rows = [short[i] for i in inside for _ in range(examples[i].repeat)]
         fit_few(one, base, taxonomy, rows, recipe.fit)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.progress import track
 from sklearn.metrics import (
     accuracy_score,
@@ -220,7 +221,8 @@ def answers(predictor: Predictor, examples: Sequence[Example], *, quiet: bool = 
     Texts that are ALIKE are of one group.
     """
     rows: dict[str, list[tuple[str, HeadPrediction, int]]] = {}
-    for start in track(range(0, len(examples), CHUNK), "evaluating", disable=quiet, transient=True):
+    starts, console = range(0, len(examples), CHUNK), Console(stderr=True)  # standard output may be JSON
+    for start in track(starts, "evaluating", disable=quiet, transient=True, console=console):
         chunk = examples[start : start + CHUNK]
         predictions = predictor.predict([example.complaint for example in chunk], top_k=1)
         for place, (example, prediction) in enumerate(zip(chunk, predictions, strict=True), start):

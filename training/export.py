@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +57,7 @@ def trace(model: TriageModel) -> onnx.ModelProto:
     model.eval()
     ids = torch.ones(2, 16, dtype=torch.int64)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
             Traced(model),
@@ -72,6 +73,20 @@ def trace(model: TriageModel) -> onnx.ModelProto:
         graph = onnx.load(raw)
     del graph.graph.value_info[:]  # shapes the exporter noted, which the rewritten graph does not keep
     return graph
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own deprecations, and its word on packages that it looks for in vain."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # here, for importing torch sets it anew
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)
 
 
 def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:

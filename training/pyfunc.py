@@ -24,7 +24,7 @@ class TriageModel(PythonModel):  # type: ignore[misc]
         """Open the bundle among the model's artifacts."""
         self.predictor = Predictor(Bundle.open(context.artifacts["bundle"]), Policy.load())
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow reads hints its own way
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """For each head: `HEAD`, `HEAD_confidence`, `HEAD_decision`; and `risk_level`, `propagation_index`."""
         titles = model_input["title"] if "title" in model_input else [None] * len(model_input)
         complaints = [

@@ -92,7 +92,7 @@ def read_sources(recipe: Recipe, taxonomy: Taxonomy, folders: list[Path], *, str
                 )
         _read_source(source, taxonomy, folders, read, strict=strict)
     for head, found in read.unknown.items():
-        shown = _first([f"{label!r} ({rows})" for label, rows in found.most_common()])
+        shown = first_few([f"{label!r} ({rows})" for label, rows in found.most_common()])
         log.warning("head %s: %d rows are not counted, for their labels are unknown: %s", head, found.total(), shown)
     if not read.examples:
         raise UnreadableFile(f"no labelled row in {', '.join(s.file for s in recipe.sources)}: {dict(read.left_out)}")
@@ -164,7 +164,7 @@ def _reason(row: BadRow, known: set[str]) -> str:
     return row.reason if row.reason in known else "other reasons"
 
 
-def _first(labels: Sequence[str]) -> str:
+def first_few(labels: Sequence[str]) -> str:
     """The first NAMED of labels, and how many more there are."""
     return ", ".join(labels[:NAMED]) + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
 
@@ -188,9 +188,9 @@ def check_heads(read: Read, train: Sequence[Example], taxonomy: Taxonomy) -> Non
             )
         known = {one.labels[name] for one in read.examples if name in one.labels}
         if missing := [label for label in head.ids if not known & {label, head.parent(label)}]:
-            log.warning("head %s: no row is labelled %s", name, _first(missing))
+            log.warning("head %s: no row is labelled %s", name, first_few(missing))
         if untaught := [one for one in head.ids if one in known and not seen & {one, head.parent(one)}]:
-            count, shown = len(untaught), _first(untaught)
+            count, shown = len(untaught), first_few(untaught)
             log.warning("head %s: %d labels have rows, but none to learn from: %s", name, count, shown)
 
 
@@ -222,7 +222,10 @@ def _labels(
             if unknown is not None:
                 unknown[head][value] += 1
                 continue
-            raise UnknownLabel(f"{where}, column {column!r}: {error}; correct the file or add a rename") from error
+            raise UnknownLabel(
+                f"{where}, column {column!r}: {error}; correct the file, add the label to the taxonomy "
+                "(`jianwei taxonomy draft` writes one from a file's labels) or, in a recipe, add a rename"
+            ) from error
         if label is not None:
             yield head, label
 

@@ -13,7 +13,8 @@ import math
 import random
 import subprocess
 import tempfile
-import warnings
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,16 +37,18 @@ from complaints.predictor import Predictor
 from complaints.records import Complaint
 from complaints.risk import Policy
 from complaints.taxonomy import Taxonomy
+from complaints.text import clean
 from training import plots
 from training.assemble import draft, finish, new_manifest
 from training.audit import audit
 from training.augment import again
 from training.baseline import baseline
 from training.batches import Encoded, encode, learned_length
+from training.calibrate import unsure
 from training.compare import HeadChange, changes, same_labels
 from training.contrast import rows_a_label
 from training.corrections import Mixed, mix, settle
-from training.crossing import Crossed, cross
+from training.crossing import FOLDS, Crossed, cross
 from training.evaluate import HeadResult, answers, of_leaves, report
 from training.fit import MANY, few_rows, fit_few, fit_model
 from training.gate import Verdict, weigh
@@ -53,8 +56,8 @@ from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
 from training.registry import COMPARISON, RECIPE, Registry, gate_tags, loggable
-from training.sources import check_heads, read_sources, repeated
-from training.splits import Parts, split
+from training.sources import Example, check_heads, read_sources, repeated
+from training.splits import Parts, split, text_of
 from training.steady import steady
 from training.warm import SHOWN, gentle, hold, inherit, rehearsal
 
@@ -128,6 +131,10 @@ def train(
             answered = answers(predictor, measured)
             results = of_leaves(predictor, answered)
             found, anchors = report(predictor, results, measured), {}
+            calibrated = parts.calibration if crossed is None else crossed.examples
+            found["unsure"] = unsure(predictor.calibration.heads, taxonomy, recipe.promise, calibrated)
+            for line in found["unsure"]:
+                log.info(line)
             if not warm:  # which takes less time than these
                 found |= audit(predictor, measured)
                 learned = parts.train if crossed is None else [*parts.train, *parts.calibration]
@@ -159,6 +166,7 @@ def _rows(
     """The recipe's rows, with the corrections of `retraining`, in parts; and the digests of their files."""
     read = read_sources(recipe, taxonomy, folders)
     read.tell()
+    _tell_contradictions(read.examples, taxonomy)
     mixed = Mixed(split(read.examples, recipe.split))
     if retraining is not None:
         mixed = _mixed(recipe, taxonomy, mixed.parts, retraining)
@@ -169,6 +177,27 @@ def _rows(
         check_heads(read, parts.train, taxonomy)
     log.info("rows: train %d, calibration %d, test %d", len(parts.train), len(parts.calibration), len(parts.test))
     return mixed, read.digests
+
+
+def _tell_contradictions(examples: Sequence[Example], taxonomy: Taxonomy) -> None:
+    """Warn of texts that stand with labels of a head of which one at most can be right, as a leaf and its parent can.
+
+    The texts are not shown, for they may hold personal data.
+    """
+    given: dict[str, dict[str, set[str]]] = {head: defaultdict(set) for head in taxonomy.heads}
+    for one in examples:
+        text = clean(text_of(one)).text
+        for head, label in one.labels.items():
+            given[head][text].add(label)
+    for name, head in taxonomy.heads.items():
+        count = sum(len(labels - {head.parent(label) for label in labels}) > 1 for labels in given[name].values())
+        if count:
+            log.warning(
+                "head %s: %d texts stand with two different labels or more; no row is left out for that, and "
+                "jianwei data check lists them",
+                name,
+                count,
+            )
 
 
 def _mixed(recipe: Recipe, taxonomy: Taxonomy, parts: Parts, retraining: Retraining) -> Mixed:
@@ -202,6 +231,7 @@ def _fit_few(
     if crossed is None:
         return None
     crossed = crossed.without(mixed.corrected).apart(recipe.split.near_duplicate)
+    log.info("fit %d of %d: all %d rows", FOLDS + 1, FOLDS + 1, len(examples))
     fit_few(model, base, taxonomy, rows, fit)
     mlflow.log_metric("rows_a_label", rows_a_label(taxonomy, rows))
     return crossed
@@ -323,7 +353,6 @@ def _log_model(bundle: Bundle) -> str:
     for name, head in predictor.predict([Complaint(text=example["text"][0])])[0].heads.items():
         row |= {name: head.label, f"{name}_confidence": head.confidence, f"{name}_decision": head.decision}
     row |= {"risk_level": "low", "propagation_index": 1.0}
-    warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)  # mlflow wants its own kind
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(Path(__file__).with_name("pyfunc.py")),

@@ -50,7 +50,7 @@ def values(path: Path) -> list[dict[str, str | None]]:
 @pytest.mark.parametrize(
     ("encoding", "found"),
     [
-        ("utf-8", "utf-8-sig"),
+        ("utf-8", "utf-8"),
         ("utf-8-sig", "utf-8-sig"),
         ("gbk", "gb18030"),
         ("gb2312", "gb18030"),
@@ -71,7 +71,7 @@ def test_utf16_big_endian(write: Write) -> None:
 
 def test_ascii_is_utf8(write: Write) -> None:
     path = write("a,b\n1,2\n")
-    assert DataFile(path).encoding == "utf-8-sig"
+    assert DataFile(path).encoding == "utf-8"
     assert values(path) == [{"a": "1", "b": "2"}]
 
 
@@ -163,7 +163,7 @@ def test_a_tail_of_nul_bytes_as_a_crash_leaves_it_costs_one_row(write: Write) ->
 
 def test_a_replacement_character_in_valid_utf8_is_no_damage(write: Write) -> None:
     path = write(TABLE + "3,乱\ufffd码\n")
-    assert DataFile(path).encoding == "utf-8-sig"
+    assert DataFile(path).encoding == "utf-8"
     assert values(path)[2] == {"编号": "3", "内容": "乱\ufffd码"}
     assert values(write('{"内容": "乱\ufffd码"}\n', "t.jsonl")) == [{"内容": "乱\ufffd码"}]
 
@@ -506,9 +506,23 @@ def test_excel_with_several_sheets_says_which_is_read(tmp_path: Path, caplog: py
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path / 't.xlsx'} has 2 sheets: only the first, '三月', is read"
     ]
+    with pytest.raises(
+        UnreadableFile, match=r"it has '内容'\. Of its 2 sheets only the first, '三月', is read: put the data"
+    ):
+        file.require(["正文"])
     caplog.clear()
-    DataFile(workbook(tmp_path / "u.xlsx", [["内容"]]))
+    one = DataFile(workbook(tmp_path / "u.xlsx", [["内容"]]))
+    with pytest.raises(UnreadableFile, match=r"it has '内容'$"):
+        one.require(["正文"])
     assert not caplog.records
+
+
+def test_excel_with_an_empty_first_sheet_says_what_to_do(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.create_sheet("数据").append(["内容"])
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(UnreadableFile, match=r"no header.*put the data on the first sheet, or save it as CSV"):
+        DataFile(tmp_path / "t.xlsx")
 
 
 def test_excel_formulas_that_were_never_computed(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -22,14 +24,17 @@ from training.calibrate import (
     FEWEST_FOR_A_LINE,
     STARTS,
     calibrate_head,
+    fewest_right,
     fit_sureness,
     fit_temperature,
     precision_threshold,
     set_floor,
     set_floors,
     shown_thresholds,
+    unsure,
 )
-from training.recipe import Promise
+from training.recipe import HeadPromise, Promise
+from training.sources import Example
 
 Floats = npt.NDArray[np.float64]
 PROMISE = Promise(precision_target=0.9, risk=0.1)
@@ -499,3 +504,27 @@ def test_a_few_of_the_surest_do_not_excuse_the_rest(three: Taxonomy) -> None:
 def test_parent_probabilities_are_what_parents_are_calibrated_on(three: Taxonomy) -> None:
     p = np.array([[0.1, 0.2, 0.3, 0.25, 0.15]])
     assert parent_probabilities(three.heads["area"], p) == pytest.approx(np.array([[0.3, 0.7]]))
+
+
+def test_a_head_that_never_decides_alone_says_what_it_would_need(
+    three: Taxonomy, example: Callable[..., Example]
+) -> None:
+    promise = Promise(precision_target=0.9, heads={"mood": HeadPromise(precision_target=0.95)})
+    one = calibrate_head(three.heads["topic"], np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64), promise)
+    learned = dict.fromkeys(three.heads, one)
+    learned["area"] = one.model_copy(update={"thresholds": {"home": 0.9, "shop": None}})
+    examples = [example("快递", {"topic": "goods", "area": "home", "mood": "calm"}), example("屏幕")]
+    topic, mood = unsure(learned, three, promise, examples)
+    enough = [fewest_right(one) for one in (promise, promise.of("mood"))]
+    assert topic.startswith("Head topic: no label decides alone. It was calibrated on 2 rows; the promise of 90.0%")
+    assert f"at least {enough[0]} sure and right" in topic
+    assert "on 1 rows; the promise of 95.0%" in mood
+    assert f"at least {enough[1]} sure and right" in mood
+
+
+@pytest.mark.parametrize("target", [0.8, 0.95, 0.99])
+def test_fewer_right_answers_than_that_show_nothing(target: float) -> None:
+    promise = Promise(precision_target=target)
+    fewest = fewest_right(promise)
+    for rows, shown in ((fewest - 1, False), (fewest, True)):
+        assert (precision_threshold(np.full(rows, 0.9), np.ones(rows, dtype=np.bool_), promise) == 0.9) is shown

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from complaints.bundle import Bundle
 from complaints.taxonomy import Taxonomy
 from training.card import card
@@ -39,3 +41,16 @@ def test_which_way_answers_go_is_told(bundle: Bundle, three: Taxonomy) -> None:
     audit = {"evidence": {"area": falls}, "robustness": {}, "directions": moved}
     assert "| will not go public | mood | 144 | 0.924 |  |" in written(bundle, three, [], **audit)
     assert not [line for line in written(bundle, three, [], **audit | {"directions": {}}) if "the wrong way" in line]
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_how_it_came_of_its_base_and_of_which_rows(bundle: Bundle, three: Taxonomy, few: bool) -> None:
+    manifest = bundle.manifest.model_copy(update={"metrics": {"calibration/folds": 4.0} if few else {}})
+    counts = {"train": 94, "calibration": 15, "test": 20}
+    text = card(manifest, three, counts, {"a": 129}, {"heads": {}, "slices": {}}, {})
+    assert ("Made from tiny by contrast and a probe" in text, "Fine-tuned" in text) == (few, not few)
+    assert ("Rows: learned from 109, test 20;" in text, "calibration 15" in text) == (few, not few)
+
+
+def test_heads_that_never_decide_alone_are_on_the_card(bundle: Bundle, three: Taxonomy) -> None:
+    assert "Head area: why" in written(bundle, three, [], unsure=["Head area: why"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from complaints.errors import UnreadableFile
-from training.check import EXAMPLES, RARE, Check, check_file
+from training.check import EXAMPLES, RARE, Check, check_file, label_warnings
 
 Write = Callable[..., Path]
 PARCELS = [
@@ -101,11 +101,12 @@ def test_the_words_say_it_all(found: Check) -> None:
 def test_a_clean_file_has_no_findings(write: Write) -> None:
     path = write("a.csv", "text,t\n" + "".join(f"{text},x\n" for text in PARCELS))
     found = check_file(path, "text", {"h": "t"})
-    assert found.encoding == "utf-8-sig"
+    assert found.encoding == "utf-8"
     assert (found.duplicates, found.near_duplicates, found.unreadable_rows, found.empty_texts) == (0, 0, 0, 0)
     assert found.not_chinese == 0
     assert found.rare == {"h": []}
     assert found.conflicts == {"h": []}
+    assert found.warnings == {"h": []}
     assert "none found" in found.describe()
 
 
@@ -114,6 +115,44 @@ def test_whole_numbers_as_pandas_writes_them_are_one_label(write: Write) -> None
     found = check_file(path, "text", {"h": "t"})
     assert found.labels == {"h": {"1": 2, "2": 1, "1.5": 1}}
     assert found.conflicts == {"h": []}
+
+
+def test_a_label_of_white_space_is_none(write: Write) -> None:
+    found = check_file(write("a.csv", "text,t\n一,x\n二,\n三, \n四,　\n"), "text", {"h": "t"})
+    assert found.labels == {"h": {"x": 1}}
+    assert found.unlabelled == {"h": 3}
+
+
+def test_labels_as_many_as_rows_are_an_identifier(write: Write) -> None:
+    path = write("a.csv", "text,t\n" + "".join(f"{text},GD{i:05}\n" for i, text in enumerate(PARCELS)))
+    found = check_file(path, "text", {"h": "t"})
+    (warning,) = found.warnings["h"]
+    assert "column 't' holds 12 labels in 12 labelled rows" in warning
+    assert "name another column in --head" in warning
+    assert f"warning: {warning}" in found.describe()
+    assert label_warnings("t", {"物流": 2, "售后": 2}) == []
+
+
+def test_labels_of_one_row_are_counted_and_the_first_named() -> None:
+    (warning,) = label_warnings("t", {"物流": 50, **{f"少{c}": 1 for c in "一二三四五六七八九十百千"}})
+    assert "12 labels of one row" in warning
+    assert "'少一', '少二'" in warning
+    assert "and 2 more" in warning
+    assert "物流" not in warning
+
+
+def test_labels_that_typing_alone_tells_apart_are_named_by_group() -> None:
+    counts = dict.fromkeys(["Refund", "refund", "ＲＥＦＵＮＤ", "退款", "退 款", "退款。", "换货"], 9)
+    (warning,) = label_warnings("t", counts)
+    assert "'Refund' (9) = 'refund' (9) = 'ＲＥＦＵＮＤ' (9), '退款' (9) = '退 款' (9) = '退款。' (9);" in warning
+    assert "换货" not in warning
+
+
+@pytest.mark.parametrize(
+    "labels", [("-1", "0", "1"), ("1.5", "15"), ("1-2", "12"), ("C", "C++"), ("😀", "😡"), ("?", "!")]
+)
+def test_signs_that_mean_something_are_no_typing(labels: tuple[str, ...]) -> None:
+    assert label_warnings("t", dict.fromkeys(labels, 9)) == []
 
 
 def test_without_heads_and_without_rows(write: Write) -> None:

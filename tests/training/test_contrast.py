@@ -176,3 +176,13 @@ def test_few_rows_are_learned(
     base, model = fresh
     fit_model(model, base, three, rows[:24], rows[24:48], Fit(), lambda *_: None)
     assert macro_f1(three, predict_logits(model, rows[48:], Fit(), 0), rows[48:])["topic"] > 0.9
+
+
+def test_progress_is_shown_on_standard_error(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], capsys: pytest.CaptureFixture[str]
+) -> None:
+    contrast(fresh[1], three, rows[:12], 1, 0)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "contrast" in err
+    assert "100%" in err

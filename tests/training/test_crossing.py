@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -120,3 +121,20 @@ def test_too_few_rows_for_folds_are_not_divided(
     base, model = fresh
     one_of_each = list({one.labels["topic"]: one for one in examples}.values())
     assert cross(model, base, three, recipe, one_of_each, LENGTHS) is None
+
+
+def test_how_many_fits_there_are_is_said_before_them(
+    fresh: tuple[Base, TriageModel],
+    three: Taxonomy,
+    recipe: Recipe,
+    examples: list[Example],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said: list[list[str]] = []
+    monkeypatch.setattr(crossing, "fit_few", lambda *_: said.append(list(caplog.messages)))
+    with caplog.at_level(logging.INFO):
+        cross(*fresh[::-1], three, recipe, examples, LENGTHS)
+    assert [len(lines) for lines in said] == [2, 3, 4, 5]
+    assert said[0][0].startswith("5 fits of up to 48 rows: 4 models that answer for rows that they have not seen")
+    assert said[0][1].startswith("fit 1 of 5: 36 rows")

@@ -460,3 +460,10 @@ def test_the_svm_learns_and_is_counted_alike(
     assert found["mood"]["quadratic_kappa"] <= 1
     assert "quadratic_kappa" not in found["topic"]
     assert baseline(three, rows[:1], rows[120:]) == {}  # one label teaches nothing
+
+
+def test_standard_output_is_left_to_the_caller(
+    predictor: Predictor, example: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(predictor, [example("快递三天没动静")])
+    assert capsys.readouterr().out == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from pathlib import Path
 
@@ -160,3 +161,11 @@ def test_forms_are_ever_more_exact(model: TriageModel, base: Base, tmp_path: Pat
 def test_the_model_is_left_as_it_was(model: TriageModel, bundle: Bundle) -> None:
     assert not model.training
     assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_the_exporter_is_quiet_and_left_as_it_was(model: TriageModel, caplog: pytest.LogCaptureFixture) -> None:
+    exporter = logging.getLogger("torch.onnx")
+    with caplog.at_level(logging.WARNING, "torch.onnx"):
+        trace(model)
+        assert exporter.level == logging.WARNING
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("torch.onnx")] == []

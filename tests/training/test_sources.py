@@ -221,7 +221,9 @@ def test_an_unknown_label_names_file_row_column_and_value(write: Write, read: Re
     with pytest.raises(UnknownLabel) as caught:
         read(file="a.csv", heads={"topic": "主题列"})
     said = str(caught.value)
-    assert all(part in said for part in ("a.csv", "row 3", "'主题列'", "'火星'", "goods", "rename"))
+    assert all(
+        part in said for part in ("a.csv", "row 3", "'主题列'", "'火星'", "goods", "jianwei taxonomy draft", "rename")
+    )
 
 
 def test_a_rename_to_an_unknown_label_is_refused(write: Write, read: Reader) -> None:

@@ -116,13 +116,15 @@ def test_the_same_rows_and_seed_give_the_same_numbers(
     (home / "same.yaml").write_text(written, encoding="utf-8")
     variables = {"JIANWEI_HOME": str(home), "JIANWEI_BASE_MODEL": str(tiny_encoder), "MLFLOW_TRACKING_URI": ""}
     other = str(int(os.environ.get("PYTHONHASHSEED", "random") == "7") + 7)
-    subprocess.run(
+    said = subprocess.run(
         [sys.executable, "-m", "jianwei", "train", str(home / "same.yaml")],
         cwd=Path(__file__).parents[2],
         env=os.environ | variables | {"PYTHONHASHSEED": other},
         check=True,
         capture_output=True,
+        text=True,
     )
+    assert [word for word in ("torchvision", "type hints", "Warning") if word in said.stderr] == []
     client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
     runs = (Bundle.open(path).manifest.run_id for path in (trained, home / "models" / "same-trained"))
     first, again = (client.get_run(run).data.metrics for run in runs)
@@ -253,7 +255,9 @@ def test_few_rows_are_all_learned_from_and_the_card_says_so(few: Path) -> None:
     bundle = Bundle.open(few)
     assert bundle.manifest.metrics["calibration/folds"] == 4
     card = (bundle.path / "README.md").read_text(encoding="utf-8")
-    assert "all but the test's were learned from" in card
+    learned = json.loads((few / "calibration.json").read_text(encoding="utf-8"))["heads"]["topic"]["thresholds"]
+    assert "none was set apart for calibration" in card
+    assert ("Head topic: no label decides alone" in card) is not any(learned.values())
 
 
 def test_no_warm_start_is_calibrated_on_rows_that_its_base_has_learned(few: Path, jianwei: Command, home: Path) -> None:
@@ -349,11 +353,74 @@ def test_the_table_of_responsibility_stays_with_its_own_heads(
     monkeypatch.setattr("training.train.train", run)
     whole = Taxonomy.load("consumer")
     heads = [part for head in whole.heads if head != left_out for part in ("--head", f"{head}={head}")]
-    command = ["train", "--data", "rows.csv", "--taxonomy", "consumer", *heads]
+    (tmp_path / "rows.csv").write_text(",".join(["text", *whole.heads]), encoding="utf-8")
+    command = ["train", "--data", str(tmp_path / "rows.csv"), "--taxonomy", "consumer", *heads]
     CliRunner(env={"JIANWEI_HOME": str(tmp_path)}).invoke(app, command)
     kept = left_out == "propagation"
     assert asked[0].responsibility == (whole.responsibility if kept else None)
     assert ("responsibility" in caplog.text) is not kept
+
+
+def far_enough(*_: object, **__: object) -> None:
+    """In place of what takes long and is not looked at."""
+    raise InvalidInput("far enough")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("split", ["train", "test", ""], 'split: "split"'),
+        (
+            "集合",
+            ["训练", "验证集", "Test"],
+            'split: "集合", parts: {"Test": "test", "训练": "train", "验证集": "calibration"}',
+        ),
+        ("split", ["train", "train", "train"], None),
+        ("split", ["dev", "valid", "dev"], None),
+        ("grade", ["train", "test", "A"], None),
+        ("mood", ["train", "test", "test"], None),
+    ],
+)
+def test_parts_that_a_file_names_are_not_passed_over_in_silence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    column: str,
+    values: list[str],
+    says: str | None,
+) -> None:
+    monkeypatch.setattr("training.train.train", far_enough)
+    rows = "".join(f"快递{i},logistics,{value}\n" for i, value in enumerate(values))
+    (tmp_path / "rows.csv").write_text(f"text,d,{column}\n{rows}", encoding="utf-8")
+    heads = ["--head", "department=d", "--head", "sentiment=mood"] if column == "mood" else ["--head", "department=d"]
+    command = ["train", "--data", "rows.csv", "--datasets", str(tmp_path), "--taxonomy", "consumer", *heads]
+    CliRunner(env={"JIANWEI_HOME": str(tmp_path / "home")}).invoke(app, command)
+    told = [line for line in caplog.messages if "seems to name parts" in line]
+    assert [line.partition("whose source says ")[2] for line in told] == ([] if says is None else [says])
+
+
+def test_texts_that_stand_with_two_labels_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A leaf and its parent do not contradict each other; equal texts are those that are equal once cleaned."""
+    monkeypatch.setattr("training.train.split", far_enough)
+    rows = [
+        ("快递三天没动静", "logistics"),
+        ("快递三天没动静 ", "quality"),
+        ("屏幕碎了", "quality"),
+        ("屏幕碎了", "quality"),
+    ]
+    parent = Taxonomy.load("consumer").heads["category"].parents[0]
+    leaf = next(one for one in Taxonomy.load("consumer").heads["category"].ids if one.startswith(f"{parent}."))
+    lines = [f"{text},{label},{(parent, leaf)[i % 2]}\n" for i, (text, label) in enumerate(rows)]
+    (tmp_path / "rows.csv").write_text("text,d,c\n" + "".join(lines), encoding="utf-8")
+    command = ["train", "--data", str(tmp_path / "rows.csv"), "--taxonomy", "consumer"]
+    command += ["--head", "department=d", "--head", "category=c"]
+    CliRunner(env={"JIANWEI_HOME": str(tmp_path / "home")}).invoke(app, command)
+    told = [line for line in caplog.messages if "two different labels" in line]
+    assert [line.partition(";")[0] for line in told] == [
+        "head department: 1 texts stand with two different labels or more"
+    ]
 
 
 def test_a_label_that_is_too_long_is_refused_in_plain_words(jianwei: Command, tmp_path: Path) -> None:
