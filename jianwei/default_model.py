@@ -59,9 +59,9 @@ def packaged_recipe() -> Path | None:
 
 def first_start(settings: Settings) -> First | None:
     """What a very first start answers with, before it has a registry of its own; None on every other start."""
-    from serving.champion import First
+    from serving.champion import First, no_registry
 
-    if settings.model != NAME or not _no_registry(settings) or remembers(settings):
+    if settings.model != NAME or not no_registry(settings.tracking_uri) or remembers(settings):
         return None
     return First(packaged_bundle(), lambda: ensure_champion(settings))
 
@@ -92,18 +92,14 @@ def remembers(settings: Settings, name: str | None = None) -> bool:
     return (settings.models / f"champion-{name or settings.model}.json").exists()
 
 
-def _no_registry(settings: Settings) -> bool:
-    """Whether the registry is a local file, and is not there."""
-    local = settings.tracking_uri.removeprefix("sqlite:///")
-    return local != settings.tracking_uri and not Path(local).exists()
-
-
 def open_registry(settings: Settings) -> Registry:
     """The registry that is there, opened when it is first needed: importing mlflow takes seconds.
 
     Raises RegistryError where it is a local file and is not there: an empty one in its place would hide the loss.
     """
-    if _no_registry(settings):
+    from serving.champion import no_registry
+
+    if no_registry(settings.tracking_uri):
         raise RegistryError(
             f"there is no model registry at {settings.tracking_uri}: if there was one, put it back or set JIANWEI_HOME "
             "or MLFLOW_TRACKING_URI to where it is; the first `jianwei serve` or `jianwei train` makes one"
@@ -127,9 +123,10 @@ def choose(settings: Settings, model: str | None, bundle: Path | None) -> Chosen
     if bundle is not None:
         return Chosen(bundle, None, "bundle")
     packaged = Chosen(packaged_bundle(), NAME, PACKAGED)
-    if model is None and settings.model == NAME and _no_registry(settings) and not remembers(settings):
+    from serving.champion import fetch, no_registry
+
+    if model is None and settings.model == NAME and no_registry(settings.tracking_uri) and not remembers(settings):
         return packaged
-    from serving.champion import fetch
 
     name, _, which = (model or settings.model).replace(":", "@").partition("@")
     try:

@@ -363,13 +363,18 @@ def _replace(found: Path, target: Path) -> None:
 
 def _client(tracking_uri: str) -> Any:
     """Mlflow's client, imported at the first use: two seconds that no start has to wait for."""
-    path = tracking_uri.removeprefix("sqlite:///")
-    if path != tracking_uri and not Path(path).exists():
+    if no_registry(tracking_uri):
         raise RegistryError(f"there is no registry at {tracking_uri}: train a model, or set MLFLOW_TRACKING_URI")
     ask_briefly()
     import mlflow
 
     return mlflow.MlflowClient(tracking_uri, tracking_uri)
+
+
+def no_registry(tracking_uri: str) -> bool:
+    """Whether the registry is a local file, and is not there: who opens it would make an empty one."""
+    path = tracking_uri.removeprefix("sqlite:///")
+    return path != tracking_uri and not Path(path).exists()
 
 
 def ask_briefly() -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from complaints.predictor import Predictor
 from complaints.records import Complaint
-from complaints.taxonomy import Head
+from training.evaluate import is_right
 from training.robustness import labels_of
 
 
@@ -107,15 +107,11 @@ def _facts(predictor: Predictor, told: Material) -> dict[str, dict[str, Any]]:
         for i, new in enumerate(told.facts):  # each in place of the one before it, the first in place of the last
             old = told.facts[i - 1]
             for before, after in zip(answers[i - 1], answers[i], strict=True):
-                kept.append(not _is(head, after[name], old.labels[name]))
-                moved.append(_is(head, after[name], new.labels[name]) and after[name] != before[name])
+                kept.append(not is_right(head, old.labels[name], after[name]))
+                moved.append(is_right(head, new.labels[name], after[name]) and after[name] != before[name])
         shares = {"kept": _share(kept), "moved": _share(moved)}
         found[f"another fact, {name}"] = {"head": name, "pairs": len(kept), **shares}
     return found
-
-
-def _is(head: Head, leaf: str, label: str) -> bool:
-    return label in (leaf, head.parent(leaf))
 
 
 def _answers(predictor: Predictor, texts: Sequence[str]) -> list[dict[str, str]]:
