@@ -109,7 +109,7 @@ class Bundle:
                 f"bundle {folder}: the model's heads are {manifest.heads}, "
                 f"but taxonomy {taxonomy.name} {taxonomy.version} has {taxonomy.sizes}"
             )
-        if manifest.text_version != text.VERSION:
+        if manifest.text_version not in (text.VERSION, text.READS_COURTESY):
             raise BundleMismatch(
                 f"bundle {folder}: trained with normaliser {manifest.text_version}, "
                 f"but this version of jianwei has {text.VERSION}; retrain it or install the version that made it"

@@ -21,9 +21,11 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from complaints.bundle import Bundle, Length
+from complaints.courtesy import matter, of_matter
 from complaints.errors import BundleError, BundleMismatch
 from complaints.ngrams import FILE as NGRAMS
 from complaints.ngrams import NGrams
+from complaints.text import READS_COURTESY
 
 Logits = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float32]
@@ -70,6 +72,7 @@ class Encoder:
         """Raises BundleError where the graph or tokenizer cannot be loaded, BundleMismatch where shapes differ."""
         self._heads = bundle.manifest.heads
         self._length = bundle.manifest.length
+        self._reads_all = bundle.manifest.text_version == READS_COURTESY
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # parallel over texts: two threads of one beat one of two
         options.inter_op_num_threads = 1
@@ -135,7 +138,11 @@ class Encoder:
         encoding = self._tokenize([text])[0]
         ids, _ = cut_tokens(np.array(encoding.ids, dtype=np.int64), self._length)
         where, _ = cut_tokens(np.arange(len(encoding.ids)), self._length)
-        spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[where]
+        read = [(0, len(text))] if self._reads_all else matter(text)
+        places = np.concatenate([np.arange(start, end) for start, end in read])
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[where]
+        spans, held = np.zeros_like(offsets), offsets[:, 1] > offsets[:, 0]
+        spans[held] = np.stack([places[offsets[held, 0]], places[offsets[held, 1] - 1] + 1], axis=1)
         (batch,) = self._session.run(["contributions"], _inputs(ids))
         shares = batch[0]
         if self._ngrams is not None:
@@ -147,6 +154,8 @@ class Encoder:
         return dict(zip(self._heads, np.split(joint, edges, axis=1), strict=True))
 
     def _tokenize(self, texts: Sequence[str]) -> list[Encoding]:
+        if not self._reads_all:
+            texts = [of_matter(text) for text in texts]
         if len(texts) == 1:  # here and now: a batch goes to threads of the tokenizer's own
             return [self._tokenizer.encode(texts[0])]
         with self._tokenizing:

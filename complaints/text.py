@@ -1,7 +1,7 @@
 """The one normaliser: what a model reads of a raw text, and how personal numbers are taken out of it.
 
-`VERSION` is stored in every bundle: change it whenever `clean` answers differently for any text, because
-a model must be served with the normaliser that it was trained with.
+`VERSION` is stored in every bundle: change it whenever `clean` (or courtesy.py) answers differently for any text,
+because a model must be served with what it was trained with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from functools import cache, lru_cache, partial
 
 import opencc
 
-VERSION = "1"
+VERSION = "2"
+# What bundles of older versions are still served with: "1" cleans alike and reads words of courtesy too.
+READS_COURTESY = "1"
 
 # A complaint longer than this is an attachment pasted in; what is cut is said (`Cleaned.truncated`).
 MAX_CHARS = 10_000

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from complaints.bundle import Length
+from complaints.courtesy import of_matter
 from complaints.encoder import cut_tokens
 from complaints.predictor import whole
 from complaints.taxonomy import Taxonomy
@@ -45,7 +46,7 @@ def read_text(example: Example) -> str:
 
 def encode(examples: Sequence[Example], base: Base, taxonomy: Taxonomy, length: Length) -> list[Encoded]:
     """Tokens and targets of examples, long texts cut as serving cuts them."""
-    encodings = base.tokenizer.encode_batch([read_text(example) for example in examples])
+    encodings = base.tokenizer.encode_batch([of_matter(read_text(example)) for example in examples])
     return [
         Encoded(cut_tokens(np.array(e.ids, dtype=np.int64), length)[0].tolist(), targets(taxonomy, example.labels))
         for e, example in zip(encodings, examples, strict=True)
@@ -66,7 +67,7 @@ def padded(rows: Sequence[Sequence[int]], width: int, pad: int) -> tuple[Tensor,
 def usual_length(examples: Sequence[Example], base: Base) -> int:
     """Tokens, a multiple of STEP up to MOST_USUAL, that nine in ten of the examples' texts stay within."""
     step = max(1, len(examples) // LOOKED_AT)
-    counts = [len(e.ids) for e in base.tokenizer.encode_batch([read_text(one) for one in examples[::step]])]
+    counts = [len(e.ids) for e in base.tokenizer.encode_batch([of_matter(read_text(one)) for one in examples[::step]])]
     return min(MOST_USUAL, _width(math.ceil(np.quantile(counts, 0.9))))
 
 

@@ -19,6 +19,7 @@ from sklearn.metrics import f1_score
 
 from complaints.bundle import Bundle, Manifest
 from complaints.cores import usable_cores
+from complaints.courtesy import of_matter
 from complaints.decision import Calibration, decide
 from complaints.encoder import Encoded, Encoder, Logits, cut_tokens
 from complaints.ngrams import NGrams
@@ -109,7 +110,8 @@ def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on w
     graph = trace(model)
     texts = [read_text(example) for example in examples]
     ids = [
-        cut_tokens(np.array(one.ids, dtype=np.int64), manifest.length)[0] for one in base.tokenizer.encode_batch(texts)
+        cut_tokens(np.array(one.ids, dtype=np.int64), manifest.length)[0]
+        for one in base.tokenizer.encode_batch([of_matter(text) for text in texts])
     ]
     said, unseen = ngrams.read(ids)
     some = random.Random(0).sample(range(len(texts)), min(ROWS, len(texts)))  # noqa: S311 - no secret

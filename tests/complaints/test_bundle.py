@@ -192,6 +192,11 @@ def test_another_normaliser_quotes_both(bundle: Bundle) -> None:
         Bundle.open(bundle.path)
 
 
+def test_a_bundle_of_the_normaliser_before_is_opened(bundle: Bundle) -> None:
+    edit(bundle, text_version=text.READS_COURTESY)
+    assert Bundle.open(bundle.path).manifest.text_version == text.READS_COURTESY
+
+
 def test_another_taxonomy_version_quotes_both(bundle: Bundle) -> None:
     edit(bundle, taxonomy_version="0.9.0")
     with pytest.raises(BundleMismatch, match=r"0\.9\.0.*1\.0\.0"):

@@ -16,6 +16,7 @@ from complaints.encoder import Encoder, cut_tokens
 from complaints.errors import BundleError, BundleMismatch
 from complaints.ngrams import BITS, FILE, NGrams
 from complaints.taxonomy import Taxonomy
+from complaints.text import READS_COURTESY
 
 MAX_TOKENS, TAIL = 24, 8  # as the tiny bundle has them
 
@@ -155,6 +156,24 @@ def test_spans_of_a_text_that_is_cut_jump_over_its_middle(encoders: dict[int, En
     assert len(said.spans) == MAX_TOKENS
     assert [a for a, b in said.spans if b > a] == [*range(MAX_TOKENS - TAIL - 1), *range(82 - TAIL + 1, 82)]
     assert said.shares["category"][-2].argmax() == 0
+
+
+def test_courtesy_is_not_read_and_spans_are_of_the_whole_text(encoders: dict[int, Encoder]) -> None:
+    text = "您好,我的屏坏了。谢谢,火大,盼复"
+    said, bare = encoders[1].explain(text), encoders[1].explain("我的屏坏了。火大")
+    assert [text[a:b] for a, b in said.spans] == ["", *"我的屏坏了。火大", ""]
+    assert said.spans[1:-1, 0].tolist() == [*range(3, 9), 12, 13]
+    for head, logits in encoders[1].encode([text, "我的屏坏了。火大"]).logits.items():
+        assert said.shares[head] == pytest.approx(bare.shares[head])
+        assert logits[0].tobytes() == logits[1].tobytes()
+
+
+def test_a_bundle_that_was_trained_with_courtesy_reads_it(tiny_bundle: Bundle) -> None:
+    manifest = tiny_bundle.manifest.model_copy(update={"text_version": READS_COURTESY})
+    older = Encoder(Bundle(tiny_bundle.path, manifest, tiny_bundle.taxonomy))
+    text = "您好,我的屏坏了"
+    assert [text[a:b] for a, b in older.explain(text).spans] == ["", *text, ""]
+    assert len(Encoder(tiny_bundle).explain(text).spans) == len(text) + 2 - 3
 
 
 def test_an_empty_text_is_explained(encoders: dict[int, Encoder]) -> None:

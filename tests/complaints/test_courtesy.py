@@ -1,0 +1,66 @@
+"""What the model reads of a text: the matter, without words of courtesy."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from complaints.courtesy import matter, of_matter
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("您好,快递把箱子压坏了。谢谢!", "快递把箱子压坏了"),
+        ("尊敬的领导:您好!我们小区停水三天,望尽快解决,此致敬礼", "我们小区停水三天"),
+        ("你好我的快递丢了谢谢", "我的快递丢了"),
+        ("亲,在吗?麻烦看一下订单,谢谢亲~", "麻烦看一下订单"),
+        ("抱歉打扰您几分钟时间,退款三天没到,请帮忙查一下", "退款三天没到"),
+        ("手机屏幕碎了 盼复 祝工作顺利", "手机屏幕碎了"),
+        ("投诉客服 您好,我的卡被冻结了", "投诉客服 我的卡被冻结了"),
+    ],
+)
+def test_courtesy_is_not_read(text: str, read: str) -> None:
+    assert of_matter(text) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "谢谢",
+        "您好,谢谢!",
+        "客服态度差,谢谢都不说",
+        "麻烦解决了",
+        "客服帮我解决了",
+        "请尽快退款",
+        "麻烦死了",
+        "客服不帮忙",
+        "要你们给个说法",
+        "真是谢谢你们了,等了一个月",
+        "服务好",
+        "",
+        "?!",
+    ],
+)
+def test_what_says_something_is_read(text: str) -> None:
+    assert of_matter(text) == text
+
+
+def test_a_threat_after_a_request_is_read() -> None:
+    assert of_matter("请尽快处理,否则曝光") == "否则曝光"
+
+
+@given(st.text("您好,谢谢请快递坏了。 麻烦!回复你我的<手机号>0.5", max_size=60))
+def test_what_is_read_stands_in_the_text_in_order(text: str) -> None:
+    spans = matter(text)
+    edges = [edge for span in spans for edge in span]
+    assert edges == sorted(edges)
+    assert edges[0] >= 0
+    assert edges[-1] <= len(text)
+    assert of_matter(text) or not text
+
+
+@pytest.mark.parametrize("words", ["请", "请麻烦您", "谢,", "麻烦", "麻烦请谢"])
+def test_endless_courtesy_comes_to_an_end(words: str) -> None:
+    assert of_matter(words * 2_000 + "坏").endswith("坏")
