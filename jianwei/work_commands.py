@@ -91,6 +91,8 @@ def evaluate(
         chosen = Recipe(name="evaluation", taxonomy=opened.taxonomy.name, sources=(source,))
     read = read_sources(chosen, opened.taxonomy, folders, strict=False)
     read.tell()
+    if recipe is None:
+        _warn_of_learned_rows(settings, opened, read.digests)
     examples = read.examples if recipe is None else split(read.examples, chosen.split).test
     if not examples:
         raise InvalidInput(f"{recipe} has no test part: see its `split`, or measure on a file with --data and --head")
@@ -176,6 +178,28 @@ def predict(
         + (f"; {done.failed} could not be read, see {done.errors}" if done.failed else "")
         + (f"; {done.resumed} of all were done before" if done.resumed else "")
     )
+
+
+def _warn_of_learned_rows(settings: Settings, bundle: Bundle, digests: dict[str, str]) -> None:
+    """Warn where a file is one that the model was made from, whatever its name is now, as far as MLflow knows."""
+    from serving.champion import ask_briefly, no_registry
+
+    if no_registry(settings.tracking_uri):
+        return
+    ask_briefly()
+    from training.registry import Registry
+
+    try:
+        known = Registry(settings.tracking_uri, settings.artifacts).learned_from(bundle)
+    except (RegistryError, OSError):
+        return
+    for name, digest in digests.items():
+        if digest in known:
+            log.warning(
+                "%s: the model was made from this very file and has learned most of these rows, so this says little of "
+                "new ones. What it does on rows that were kept apart stands in its bundle's README.md",
+                name,
+            )
 
 
 def _log_page(settings: Settings, bundle: Bundle, rows: Path, html: str, found: dict[str, Any]) -> None:

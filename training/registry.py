@@ -68,6 +68,10 @@ def gate_tags(passed: bool, reasons: Sequence[str]) -> dict[str, str]:
     return {GATE: PASSED if passed else REFUSED, GATE_REASONS: "; ".join(reasons)[:LONGEST_TAG]}
 
 
+# Parameters of a run that hold the digest of a file that it read, before the file's name.
+FILE_DIGEST = "sha256."
+
+
 def loggable(key: str) -> str:
     """A key or path with a head's or file's name in it, as MLflow takes it: what it refuses becomes `_`."""
     return re.sub(r"[^/\w.\- ]", "_", key)
@@ -144,6 +148,18 @@ class Registry:
             raise
         except Exception as error:  # the store's own types: no network, a folder closed to us
             raise RegistryError(f"the model registry failed: {error}") from error
+
+    def learned_from(self, bundle: Bundle) -> set[str]:
+        """Digests of the files that the version which is this bundle was made from, as train.py logs them.
+
+        None where its run is not known. Raises RegistryError whatever fails.
+        """
+        try:
+            run_id = self._run_of(bundle.manifest.name, bundle.digest)
+            params = {} if run_id is None else self.client.get_run(run_id).data.params
+        except Exception as error:  # the store's own types
+            raise RegistryError(f"the model registry failed: {error}") from error
+        return {value for key, value in params.items() if key.startswith(FILE_DIGEST)}
 
     def _run_of(self, name: str, digest: str) -> str | None:
         """The run of the first version of `name` that is the bundle of this digest; None where there is none."""

@@ -55,7 +55,7 @@ from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
 from training.page import write_page
 from training.recipe import Recipe
-from training.registry import COMPARISON, RECIPE, Registry, gate_tags, loggable
+from training.registry import COMPARISON, FILE_DIGEST, RECIPE, Registry, gate_tags, loggable
 from training.sources import Example, check_heads, read_sources, repeated
 from training.splits import Parts, split, text_of
 from training.steady import steady
@@ -303,7 +303,7 @@ def _log_inputs(recipe: Recipe, base: Base, mixed: Mixed, digests: dict[str, str
     settings = {"name": recipe.name, "taxonomy": recipe.taxonomy, "base": base.name, "code": code}
     for section in ("fit", "split", "promise", "corrections", "gate"):
         settings |= {f"{section}.{key}": value for key, value in getattr(recipe, section).model_dump().items()}
-    mlflow.log_params(settings | {loggable(f"sha256.{name}"): digest for name, digest in digests.items()})
+    mlflow.log_params(settings | {loggable(f"{FILE_DIGEST}{name}"): digest for name, digest in digests.items()})
     mlflow.log_params({"vocabulary.before": base.vocabulary[0], "vocabulary.after": base.vocabulary[1]})
     mlflow.log_metrics({"near_duplicate_groups": parts.groups})
     mlflow.log_metrics({"rows_dropped": parts.dropped, "calibration_copies_dropped": parts.copies})

@@ -219,6 +219,19 @@ def test_predict_writes_a_row_for_each(trained: Path, jianwei: Command, labelled
     assert 0 < float(rows[0]["topic_confidence"]) <= 1
 
 
+def test_measuring_on_what_was_learned_is_told(
+    trained: Path, jianwei: Command, labelled_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    renamed, other = tmp_path / "renamed.jsonl", tmp_path / "other.jsonl"
+    renamed.write_bytes(labelled_file.read_bytes())
+    other.write_bytes(labelled_file.read_bytes() + b"\n")
+    for path in (renamed, other):
+        told = "--head", "topic=主题", "--head", "mood=情绪", "--text", "内容", "--model", "mine", "--json"
+        jianwei("evaluate", "--data", path, *told)
+    (warning,) = [one for one in caplog.messages if "this very file" in one]
+    assert warning.startswith("renamed.jsonl: the model was made from this very file")
+
+
 def test_versions_promote_and_roll_back(trained: Path, jianwei: Command, home: Path, tmp_path: Path) -> None:
     jianwei("models", "export", "mine", tmp_path / "carried")
     assert "version 2" in jianwei("models", "import", tmp_path / "carried").output
