@@ -138,11 +138,9 @@ class Encoder:
         encoding = self._tokenize([text])[0]
         ids, _ = cut_tokens(np.array(encoding.ids, dtype=np.int64), self._length)
         where, _ = cut_tokens(np.arange(len(encoding.ids)), self._length)
-        read = [(0, len(text))] if self._reads_all else matter(text)
-        places = np.concatenate([np.arange(start, end) for start, end in read])
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[where]
-        spans, held = np.zeros_like(offsets), offsets[:, 1] > offsets[:, 0]
-        spans[held] = np.stack([places[offsets[held, 0]], places[offsets[held, 1] - 1] + 1], axis=1)
+        spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[where]
+        if not self._reads_all:
+            spans[spans[:, 1] > spans[:, 0]] += matter(text)[0]  # but for special tokens
         (batch,) = self._session.run(["contributions"], _inputs(ids))
         shares = batch[0]
         if self._ngrams is not None:

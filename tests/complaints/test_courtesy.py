@@ -18,7 +18,8 @@ from complaints.courtesy import matter, of_matter
         ("亲,在吗?麻烦看一下订单,谢谢亲~", "麻烦看一下订单"),
         ("抱歉打扰您几分钟时间,退款三天没到,请帮忙查一下", "退款三天没到"),
         ("手机屏幕碎了 盼复 祝工作顺利", "手机屏幕碎了"),
-        ("投诉客服 您好,我的卡被冻结了", "投诉客服 我的卡被冻结了"),
+        ("亲,快递丢了 麻烦帮忙查一下谢谢", "快递丢了"),
+        ("您好,#避雷#这家店", "#避雷#这家店"),
     ],
 )
 def test_courtesy_is_not_read(text: str, read: str) -> None:
@@ -31,6 +32,23 @@ def test_courtesy_is_not_read(text: str, read: str) -> None:
         "谢谢",
         "您好,谢谢!",
         "客服态度差,谢谢都不说",
+        "我现在不想要了,退款",
+        "你们好意思吗,骗老人的钱",
+        "你好歹给个说法",
+        "换个货这么麻烦",
+        "客服很好",
+        "师傅来晚了",
+        "老师 打我儿子",
+        "商家:不支持退货 我:凭什么",
+        "我要向有关部门反映情况",
+        "求大家关注",
+        "市民希望尽快处理",
+        "已经退订了,别再打扰我",
+        "特来电感谢",
+        "班主任姓祝",
+        "到现在还在等消息",
+        "三句话两句“抱歉”",
+        "投诉客服 您好,我的卡被冻结了",
         "麻烦解决了",
         "客服帮我解决了",
         "请尽快退款",
@@ -51,16 +69,13 @@ def test_a_threat_after_a_request_is_read() -> None:
     assert of_matter("请尽快处理,否则曝光") == "否则曝光"
 
 
-@given(st.text("您好,谢谢请快递坏了。 麻烦!回复你我的<手机号>0.5", max_size=60))
-def test_what_is_read_stands_in_the_text_in_order(text: str) -> None:
-    spans = matter(text)
-    edges = [edge for span in spans for edge in span]
-    assert edges == sorted(edges)
-    assert edges[0] >= 0
-    assert edges[-1] <= len(text)
-    assert of_matter(text) or not text
+@given(st.text("您好,谢谢请快递坏了。 麻烦!回复你我的<手机号>0.5“”#@", max_size=60))
+def test_what_is_read_is_a_part_of_the_text(text: str) -> None:
+    start, end = matter(text)
+    assert 0 <= start <= end <= len(text)
+    assert start < end or not text
 
 
-@pytest.mark.parametrize("words", ["请", "请麻烦您", "谢,", "麻烦", "麻烦请谢"])
+@pytest.mark.parametrize("words", ["请", "请麻烦您", "谢,", "麻烦", "麻烦请谢", "给我", "大家"])
 def test_endless_courtesy_comes_to_an_end(words: str) -> None:
     assert of_matter(words * 2_000 + "坏").endswith("坏")
