@@ -21,12 +21,16 @@ from training.robustness import labels_of
 
 
 class Added(BaseModel):
-    """Any of `words`, put behind a complaint, moves `head` along `order` (all its labels), or leaves it where it is."""
+    """Any of `words`, put behind a complaint, moves `head` along `order` (all its labels), or leaves it where it is.
+
+    Where it `stays`, nothing may move, and `order` says only which labels there are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     head: str
     order: tuple[str, ...]
+    stays: bool = False
     words: tuple[str, ...]
 
 
@@ -78,11 +82,11 @@ def _added(predictor: Predictor, told: Material) -> dict[str, dict[str, Any]]:
             after = _answers(predictor, [text + words for text in texts])
             for old, new in zip(before, after, strict=True):
                 steps.append((change.order.index(old[change.head]), change.order.index(new[change.head])))
-        able = [(old, new) for old, new in steps if old < len(change.order) - 1]
+        able = [(old, new) for old, new in steps if old < len(change.order) - 1 and not change.stays]
         found[change.name] = {
             "head": change.head,
             "pairs": len(steps),
-            "kept": _share([new >= old for old, new in steps]),
+            "kept": _share([new == old if change.stays else new >= old for old, new in steps]),
             "moved": _share([new > old for old, new in able]),
         }
     return found

@@ -161,7 +161,7 @@ def test_changes_that_mean_nothing_change_little(
 ) -> None:
     longer = [i for i, row in enumerate(rows) if len(row["text"]) > 12 and "<" not in row["text"]]
     changed = predictor.predict([Complaint(text=CHANGES[change](rows[i]["text"])) for i in longer])
-    least = 0.9 if change in ("polite", "number") else 0.97
+    least = 0.9 if change == "number" else 0.97
     for head in predictor.taxonomy.heads:
         same = [
             after.heads[head].top_k[0].label == answers[i].heads[head].top_k[0].label
@@ -183,10 +183,10 @@ def test_going_public_raises_the_index(
 
 # change -> the least share that does not go the wrong way, and that moves as it must where it can: what the model
 # reaches, less what another processor's rounding may change. It misses two threats in five, and most settlements; that
-# an agent swore is no tone of the customer's (data/GUIDE.md), and only must not soften the answer.
+# an agent swore is no tone of the customer's (data/GUIDE.md).
 WAYS = {
     "customer swears": (0.97, 0.95),
-    "agent swears": (0.97, 0.0),
+    "agent swears": (0.97, None),
     "settled, with thanks": (0.97, 0.25),
     "already public": (0.97, 0.95),
     "threat to go public": (0.97, 0.55),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from importlib.resources import files
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from complaints.courtesy import matter, of_matter
+from complaints.text import VERSION
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,33 @@ def test_what_says_something_is_read(text: str) -> None:
 
 def test_a_threat_after_a_request_is_read() -> None:
     assert of_matter("请尽快处理,否则曝光") == "否则曝光"
+
+
+def test_it_leaves_out_what_it_did_when_its_version_was_given() -> None:
+    """What is written here changes with text.VERSION alone: models are served with what they were trained with."""
+    pieces = [
+        "您好,",
+        "客服",
+        "麻烦",
+        "帮忙",
+        "查一下",
+        "坏了",
+        "谢谢",
+        "。",
+        ":",
+        "“",
+        " ",
+        "望尽快回复",
+        "祝",
+        "现在",
+        "不想要",
+        "大家",
+    ]
+    words = files("complaints").joinpath("courtesy.yaml").read_bytes()
+    digest = sha256(words)
+    for texts in product(pieces, repeat=3):
+        digest.update(of_matter("".join(texts)).encode() + b"\n")
+    assert (VERSION, digest.hexdigest()[:16]) == ("2", "ce1e4b04c098175a")
 
 
 @given(st.text("您好,谢谢请快递坏了。 麻烦!回复你我的<手机号>0.5“”#@", max_size=60))
