@@ -5,9 +5,9 @@
 So many rows a label are drawn from the recipe's training and calibration rows. Ours is fitted as `jianwei train` does:
 contrast or fine-tuning, as it chooses, and n-grams; the recipe's epochs, for all its rows, are left to it too.
 Frozen is a probe on the encoder as it was, and n-grams at their usual weight. Plain fine-tuning: a new linear layer,
-5e-5 for all weights, as many steps as training takes when it fine-tunes. All of them and the SVM learn from all of the
-rows, but for those that choose an epoch, where they are many; nothing is said otherwise, nor steadied. Macro-F1 of the
-first head on the test rows, in fp32.
+5e-5 for all weights, as many steps as training takes when it fine-tunes, nothing said otherwise. All of them and the
+SVM learn from all of the rows, but for those that choose an epoch, where they are many. Macro-F1 of the first head on
+the test rows, in fp32.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from training.probe import probe
 from training.recipe import Recipe
 from training.sources import Example, read_sources
 from training.splits import Parts, split
+from training.steady import fine_tune
 
 WAYS = ("ours", "frozen", "plain fine-tuning", "SVM")
 PLAIN = {"learning_rate": 5e-5, "head_learning_rate": 5e-5, "layer_decay": 1.0}
@@ -72,8 +73,10 @@ def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float
         fit_few(model, base, taxonomy, train, fit)
     elif way == "frozen":
         probe(model, taxonomy, train, fit, base.pad)
+    elif way == "ours":
+        fine_tune(model, base, taxonomy, (parts.train, parts.calibration), lengths[0], fit, lambda *_: None)
     else:
-        fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=way == "plain")
+        fit_model(model, base, taxonomy, train, calibration, fit, lambda *_: None, warm=True)
     test = encode(parts.test, base, taxonomy, lengths[1])
     logits = predict_logits(model, test, fit, base.pad).clone()
     if way != "plain":

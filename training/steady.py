@@ -15,16 +15,51 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from complaints.bundle import Length
 from complaints.taxonomy import Taxonomy
-from training.batches import Encoded, batches, collate, halves
-from training.fit import parameter_groups, predict_logits
+from training.augment import again
+from training.batches import Encoded, batches, collate, encode, halves
+from training.fit import fit_model, parameter_groups, predict_logits
 from training.model import Base, TriageModel, losses
 from training.recipe import Fit
+from training.sources import Example
 
 # Of the rates at which it was fitted, those of all layers and of the heads; they rise over so many steps and fall to 0.
 RATE, RISE = 0.5, 20
 # What the rows' labels count beside the teacher's word.
 LABELS = 0.3
+
+
+def fine_tune(
+    model: TriageModel,
+    base: Base,
+    taxonomy: Taxonomy,
+    parts: tuple[Sequence[Example], Sequence[Example]],
+    length: Length,
+    fit: Fit,
+    log_metrics: Callable[[dict[str, float], int], None],
+    *,
+    warm: bool = False,
+) -> int:
+    """Fit the model in place on training rows, said otherwise too, and steady it; returns the epoch that was kept.
+
+    `parts`: the training rows, each as often as it is read an epoch, and the calibration rows that choose the epoch. A
+    `warm` model is not steadied.
+    """
+    rows, _ = parts
+    read = [encode(part, base, taxonomy, length) for part in parts]
+
+    def vary(draw: random.Random, share: float = fit.augment) -> list[Encoded]:
+        said = again(rows, share, draw)
+        varied = list(read[0])
+        for (i, _), one in zip(said, encode([e for _, e in said], base, taxonomy, length), strict=True):
+            varied[i] = one
+        return varied
+
+    best = fit_model(model, base, taxonomy, read[0], read[1], fit, log_metrics, vary, warm=warm)
+    if best and fit.steady and fit.augment and not warm:
+        steady(model, base, taxonomy, read[0], lambda draw: vary(draw, 1.0), fit)
+    return best
 
 
 def steady(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import random
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -41,16 +40,15 @@ from complaints.text import clean
 from training import plots
 from training.assemble import draft, finish, new_manifest
 from training.audit import audit
-from training.augment import again
 from training.baseline import baseline
-from training.batches import Encoded, encode, learned_length
+from training.batches import encode, learned_length
 from training.calibrate import unsure
 from training.compare import HeadChange, changes, same_labels
 from training.contrast import rows_a_label
 from training.corrections import Mixed, mix, settle
 from training.crossing import FOLDS, Crossed, cross
 from training.evaluate import HeadResult, answers, of_leaves, report
-from training.fit import MANY, few_rows, fit_few, fit_model
+from training.fit import MANY, few_rows, fit_few
 from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
 from training.page import write_page
@@ -58,7 +56,7 @@ from training.recipe import Recipe
 from training.registry import COMPARISON, FILE_DIGEST, RECIPE, Registry, gate_tags, loggable
 from training.sources import Example, check_heads, read_sources, repeated
 from training.splits import Parts, split, text_of
-from training.steady import steady
+from training.steady import fine_tune
 from training.warm import SHOWN, gentle, hold, inherit, rehearsal
 
 log = logging.getLogger(__name__)
@@ -249,19 +247,7 @@ def _fit(model: TriageModel, base: Base, taxonomy: Taxonomy, recipe: Recipe, mix
         hold(model, base.layers)
         rows = rehearsal(mixed.corrected, mixed.parts.train, recipe.corrections.replay, fit.seed)
         fit, shown = gentle(fit), shown[:SHOWN]
-    read = [encode(part, base, taxonomy, length) for part in (rows, shown)]
-
-    def vary(draw: random.Random, share: float = fit.augment) -> list[Encoded]:
-        said = again(rows, share, draw)
-        varied = list(read[0])
-        for (i, _), one in zip(said, encode([e for _, e in said], base, taxonomy, length), strict=True):
-            varied[i] = one
-        return varied
-
-    best = fit_model(model, base, taxonomy, read[0], read[1], fit, _log_metrics, vary, warm=warm)
-    if best and fit.steady and fit.augment and not warm:
-        steady(model, base, taxonomy, read[0], lambda draw: vary(draw, 1.0), fit)
-    return best
+    return fine_tune(model, base, taxonomy, (rows, shown), length, fit, _log_metrics, warm=warm)
 
 
 def _weigh(
