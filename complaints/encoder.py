@@ -105,6 +105,7 @@ class Encoder:
         self._tokenizing = threading.Lock()
         for tokens in WARM_UP_TOKENS:
             self._run(np.ones(min(tokens, self._length.max_tokens), dtype=np.int64))
+        self._tokenize(["您好"])  # now, and not with the first caller, the words of courtesy are read from their file
 
     @property
     def width(self) -> int:
