@@ -33,8 +33,7 @@ _MATTER = re.compile(
 _AHEAD = re.compile(
     "(?:您们?|你们?|大家)好[呀啊哦]?"
     "(?!意|歹|久|像|几|多|评|坏|烦|差|似|转|比|心|家|处|说|办|用|吃|看|听|玩|奇|笑|容|好|不|大|难|黑|垃|过|狠|贵|慢|假)"
-    "|(?:哈喽)+(?!单车|出行)|打扰一下了?|打扰了(?=请|想|我想|问|麻烦)",
-    re.IGNORECASE,
+    "|(?:哈喽)+(?!单车|出行)|打扰一下了?|打扰了(?=请|想|我想|问|麻烦)"
 )
 _BEHIND = re.compile(
     "(?<![不没别未无勿])(?:麻烦(?!$)|烦请|(?<![申邀聘])请|恳请|敬请|还请|(?<![民人户客众长主生友我们])(?:希望|期望|盼望|期盼|期待)"
@@ -54,7 +53,8 @@ def _words() -> tuple[re.Pattern[str], dict[str, set[str]]]:
         for word in words:
             kinds.setdefault(str(word), set()).add(kind)
     longest_first = sorted(kinds, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE), kinds
+    # ASCII, for else ı is an i that `lower` does not make one.
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE | re.ASCII), kinds
 
 
 def _listed(words: str) -> list[str]:

@@ -25,6 +25,7 @@ from complaints.text import VERSION
         ("手机屏幕碎了 盼复 祝工作顺利", "手机屏幕碎了"),
         ("亲,快递丢了 麻烦帮忙查一下谢谢", "快递丢了"),
         ("您好,#避雷#这家店", "#避雷#这家店"),
+        ("HI,快递丢了,THX", "快递丢了"),
     ],
 )
 def test_courtesy_is_not_read(text: str, read: str) -> None:
@@ -62,6 +63,8 @@ def test_courtesy_is_not_read(text: str, read: str) -> None:
         "要你们给个说法",
         "真是谢谢你们了,等了一个月",
         "服务好",
+        "hı,坏了",
+        "坏了,thankſ",
         "",
         "?!",
     ],
@@ -101,7 +104,7 @@ def test_it_leaves_out_what_it_did_when_its_version_was_given() -> None:
     assert (VERSION, digest.hexdigest()[:16]) == ("2", "ce1e4b04c098175a")
 
 
-@given(st.text("您好,谢谢请快递坏了。 麻烦!回复你我的<手机号>0.5“”#@", max_size=60))
+@given(st.text("hHiIıİsSſ您好,谢谢请快递坏了。 麻烦!回复你我的<手机号>0.5“”#@", max_size=60))
 def test_what_is_read_is_a_part_of_the_text(text: str) -> None:
     start, end = matter(text)
     assert 0 <= start <= end <= len(text)
