@@ -12,7 +12,7 @@ import pytest
 from benchmarks.swap import Load, alone, swap
 from training.registry import Registry
 
-REQUESTS, CALLERS = 1_500, 4
+REQUESTS, CALLERS = 900, 4
 NOTICED = 15.0  # seconds
 TEXTS = ("空调坏了", "物流慢，退款慢", "客服态度差，投诉！")
 
