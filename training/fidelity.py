@@ -19,15 +19,14 @@ from sklearn.metrics import f1_score
 
 from complaints.bundle import Bundle, Manifest
 from complaints.cores import usable_cores
-from complaints.courtesy import of_matter
 from complaints.decision import Calibration, decide
-from complaints.encoder import Encoded, Encoder, Logits, cut_tokens
+from complaints.encoder import Encoded, Encoder, Logits
 from complaints.ngrams import NGrams
 from complaints.predictor import whole
 from complaints.records import HeadPrediction
 from complaints.taxonomy import Head, Taxonomy
 from complaints.text import clean
-from training.batches import read_text
+from training.batches import encode, read_text
 from training.blend import weigh_beside
 from training.calibrate import calibrate_head
 from training.export import FORMS, trace, write_graph
@@ -109,10 +108,7 @@ def write_faithful(  # noqa: PLR0913 - what is written, how it is told, and on w
     """
     graph = trace(model)
     texts = [read_text(example) for example in examples]
-    ids = [
-        cut_tokens(np.array(one.ids, dtype=np.int64), manifest.length)[0]
-        for one in base.tokenizer.encode_batch([of_matter(text) for text in texts])
-    ]
+    ids = [np.array(row.ids, dtype=np.int64) for row in encode(examples, base, taxonomy, manifest.length)]
     said, unseen = ngrams.read(ids)
     some = random.Random(0).sample(range(len(texts)), min(ROWS, len(texts)))  # noqa: S311 - no secret
     sample, fitted = [examples[i] for i in some], [ids[i] for i in some[:FITTED]]

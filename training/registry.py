@@ -152,7 +152,7 @@ class Registry:
     def learned_from(self, bundle: Bundle) -> set[str]:
         """Digests of the files that the version which is this bundle was made from, as train.py logs them.
 
-        None where its run is not known. Raises RegistryError whatever fails.
+        Empty where its run is not known. Raises RegistryError whatever fails.
         """
         try:
             run_id = self._run_of(bundle.manifest.name, bundle.digest)
