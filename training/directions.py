@@ -42,6 +42,16 @@ class Fact(BaseModel):
     said: tuple[str, ...]
 
 
+class Turn(BaseModel):
+    """Complaints told twice, `pairs` of (before, after): by what happened the second has `label`, not the first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    head: str
+    label: str
+    pairs: tuple[tuple[str, str], ...]
+
+
 class Material(BaseModel):
     """What directions.yaml holds: `complaints` name a {货} of `goods`, `frames` a {事} of `facts` besides."""
 
@@ -51,6 +61,7 @@ class Material(BaseModel):
     added: tuple[Added, ...]
     frames: tuple[str, ...]
     facts: tuple[Fact, ...]
+    turns: tuple[Turn, ...]
 
 
 @cache
@@ -63,11 +74,12 @@ def material() -> Material:
 def directions(predictor: Predictor) -> dict[str, dict[str, Any]]:
     """Change -> its `head`, `pairs` of texts before and after, and shares of them (0 to 1, high is good).
 
-    `kept`: the answer does not go the wrong way, which of facts means that it does not stay with the old one. `moved`:
-    it goes the right way, of facts to what the new one is about; of the pairs that still can, None where none can.
+    `kept`: the answer does not go the wrong way, which of facts means that it does not stay with the old one, of a turn
+    that the first text is not yet answered by its label. `moved`: it goes the right way, of facts and turns to what the
+    new one is about; of the pairs that still can, None where none can.
     """
     told = material()
-    return _added(predictor, told) | _facts(predictor, told)
+    return _added(predictor, told) | _facts(predictor, told) | _turns(predictor, told)
 
 
 def _added(predictor: Predictor, told: Material) -> dict[str, dict[str, Any]]:
@@ -115,6 +127,24 @@ def _facts(predictor: Predictor, told: Material) -> dict[str, dict[str, Any]]:
                 moved.append(is_right(head, new.labels[name], after[name]) and after[name] != before[name])
         shares = {"kept": _share(kept), "moved": _share(moved)}
         found[f"another fact, {name}"] = {"head": name, "pairs": len(kept), **shares}
+    return found
+
+
+def _turns(predictor: Predictor, told: Material) -> dict[str, dict[str, Any]]:
+    heads = predictor.taxonomy.heads
+    found = {}
+    for turn in told.turns:
+        if turn.head not in heads or turn.label not in heads[turn.head].names:
+            continue
+        before, after = (_answers(predictor, texts) for texts in zip(*turn.pairs, strict=True))
+        early = [is_right(heads[turn.head], turn.label, one[turn.head]) for one in before]
+        right = [is_right(heads[turn.head], turn.label, one[turn.head]) for one in after]
+        found[turn.name] = {
+            "head": turn.head,
+            "pairs": len(turn.pairs),
+            "kept": _share([not one for one in early]),
+            "moved": _share([new for old, new in zip(early, right, strict=True) if not old]),
+        }
     return found
 
 

@@ -50,6 +50,10 @@ def test_the_material_is_of_the_taxonomy_and_of_no_training_text(consumer: Taxon
         assert set(fact.labels) == {"category", "department"}
         assert all(label in consumer.heads[head].names for head, label in fact.labels.items())
     assert len(material().complaints) == 12
+    for turn in material().turns:
+        assert turn.label in consumer.heads[turn.head].names
+        texts = [text for pair in turn.pairs for text in pair]
+        assert len(set(texts)) == len(texts) > 200
 
 
 def test_who_does_not_move_goes_no_wrong_way_but_stays_with_the_old_fact(consumer: Taxonomy) -> None:
@@ -104,6 +108,23 @@ def test_who_reads_the_fact_moves_with_it(consumer: Taxonomy) -> None:
     found = directions(Puppet(consumer, answer))  # type: ignore[arg-type]
     for head in ("category", "department"):
         assert (found[f"another fact, {head}"]["kept"], found[f"another fact, {head}"]["moved"]) == (1.0, 1.0)
+
+
+def test_a_turn_is_for_who_sees_the_danger_in_the_second_text_alone(consumer: Taxonomy) -> None:
+    (turn,) = material().turns
+    firsts, seconds = ({pair[i] for pair in turn.pairs} for i in (0, 1))
+
+    def told(dangers: set[str]) -> dict[str, Any]:
+        def answer(text: str) -> dict[str, str]:
+            return STILL | {"category": "quality.safety" if text in dangers else "quality.defect"}
+
+        return directions(Puppet(consumer, answer))[turn.name]  # type: ignore[arg-type]
+
+    pairs = {"head": "category", "pairs": len(turn.pairs)}
+    assert told(seconds) == pairs | {"kept": 1.0, "moved": 1.0}
+    assert told(set()) == pairs | {"kept": 1.0, "moved": 0.0}
+    assert told(firsts | seconds) == pairs | {"kept": 0.0, "moved": None}
+    assert told(seconds | {turn.pairs[0][0]})["moved"] == 1.0  # what was called a danger before can no more move
 
 
 def test_of_another_taxonomy_nothing_is_asked(three: Taxonomy) -> None:
