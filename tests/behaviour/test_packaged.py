@@ -182,17 +182,18 @@ def test_going_public_raises_the_index(
 
 
 # change -> the least share that does not go the wrong way, and that moves as it must where it can: what the model
-# reaches, less what another processor's rounding may change. It misses most settlements, and takes one refusal in nine
-# for a threat; that an agent swore is no tone of the customer's (data/GUIDE.md).
+# reaches, less what another processor's rounding may change. It misses three settlements in ten, and takes one refusal
+# in ten for a threat; that an agent swore is no tone of the customer's (data/GUIDE.md).
 WAYS = {
     "customer swears": (0.97, 0.95),
     "agent swears": (0.97, None),
-    "settled, with thanks": (0.97, 0.35),
+    "settled, with thanks": (0.97, 0.6),
     "already public": (0.97, 0.95),
     "threat to go public": (0.97, 0.9),
     "will not go public": (0.85, None),
     "another fact, category": (0.95, 0.95),
     "another fact, department": (0.95, 0.95),
+    "a fault turns dangerous": (0.92, 0.93),
 }
 
 
