@@ -30,6 +30,7 @@ from training.assemble import SERVED_TOKENS
 from training.baseline import baseline
 from training.batches import both_ends, encode, learned_length
 from training.blend import USUAL, weigh_beside
+from training.contrast import rows_a_label
 from training.crossing import cross
 from training.fit import FEWEST_TO_CHOOSE, few_rows, fit_few, fit_model, macro_f1, predict_logits
 from training.model import TriageModel, load_base
@@ -70,7 +71,7 @@ def learned(parts: Parts, taxonomy: Taxonomy, recipe: Recipe, way: str) -> float
     train = every if free else encode(parts.train, base, taxonomy, lengths[0])
     crossed = cross(model, base, taxonomy, recipe, both, lengths) if few else None
     if few:
-        fit_few(model, base, taxonomy, train, fit)
+        fit_few(model, base, taxonomy, train, fit, rows_a_label(taxonomy, train))
     elif way == "frozen":
         probe(model, taxonomy, train, fit, base.pad)
     elif way == "ours":

@@ -51,7 +51,7 @@ def _made_from(manifest: Manifest, counts: dict[str, int]) -> tuple[str, str]:
         rows = f"train {counts['train']}, calibration {counts['calibration']}, test {test}"
         return f"Fine-tuned from {base}", f"{rows}; near-duplicates never stand in two parts."
     rows = f"learned from {counts['train'] + counts['calibration']}, test {test}"
-    return f"Made from {base} by contrast and a probe", (
+    return f"Made from {base} in the way of few rows", (
         f"{rows}; near-duplicates never stand in two parts. They are so few that none was set apart for calibration: "
         f"how sure to be is from what {folds:.0f} models said of the rows that they had not seen."
     )

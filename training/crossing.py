@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,8 @@ from complaints.bundle import Length
 from complaints.encoder import Logits
 from complaints.ngrams import NGrams
 from complaints.taxonomy import Taxonomy
-from training.batches import encode
+from training.batches import Encoded, encode
+from training.contrast import rows_a_label
 from training.fit import fit_few, predict_logits
 from training.model import Base, TriageModel
 from training.names import named
@@ -92,6 +93,8 @@ def cross(
     )
     pad, names = base.pad, named(taxonomy)
     short, long = (encode(examples, base, taxonomy, length) for length in lengths)
+    repeats = [one.repeat for one in examples]
+    a_label = rows_a_label(taxonomy, _repeated(short, repeats, range(len(short))))
     encoder = torch.empty(len(examples), sum(taxonomy.sizes.values()))
     said = {head: np.empty((len(examples), size), dtype=np.float32) for head, size in taxonomy.sizes.items()}
     unseen = np.empty(len(examples), dtype=np.float32)
@@ -99,14 +102,17 @@ def cross(
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         log.info("fit %d of %d: %d rows, to answer for %d others", number + 1, FOLDS + 1, len(inside), len(outside))
         one = copy.deepcopy(model)
-        rows = [short[i] for i in inside for _ in range(examples[i].repeat)]
-        fit_few(one, base, taxonomy, rows, recipe.fit)
+        fit_few(one, base, taxonomy, _repeated(short, repeats, inside), recipe.fit, a_label)
         encoder[outside] = predict_logits(one, [long[i] for i in outside], recipe.fit, pad)
         ngrams = learn_ngrams([*(examples[i] for i in inside), *names], base, taxonomy, lengths[1], recipe.fit)
         heard, unseen[outside] = ngrams.read([long[i].ids for i in outside])
         for head, found in heard.items():
             said[head][outside] = found
     return Crossed(list(examples), ngrams.by_head(encoder.numpy()), said, unseen)
+
+
+def _repeated(rows: Sequence[Encoded], repeats: Sequence[int], chosen: Iterable[int]) -> list[Encoded]:
+    return [rows[i] for i in chosen for _ in range(repeats[i])]
 
 
 def _folds(examples: Sequence[Example], taxonomy: Taxonomy, recipe: Recipe) -> npt.NDArray[np.int64] | None:

@@ -1,7 +1,8 @@
 """Fitting the weights, by how many rows there are.
 
-With few rows a label the encoder is bent by contrast and a probe reads it. With more a probe is where fine-tuning
-starts, of which the best epoch on calibration data is kept.
+With few rows a label the encoder is bent by contrast and a probe reads it. With some hundred rows it is fine-tuned in
+small steps, all layers alike, to the end. With more the steps are larger, a probe is where they start, and the best
+epoch on calibration data is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
 from sklearn.metrics import f1_score
 from torch import Tensor
 
@@ -33,9 +42,11 @@ log = logging.getLogger(__name__)
 
 # Below so many rows a label, contrast and a probe are better than fine-tuning (experiments/LOG.md).
 FEW = 64
+# Where some hundred rows are fine-tuned: the rate of all weights, and steps at least.
+SMALL_RATE, SMALL_STEPS = 5e-5, 250
 # Tokens of a label's name, at most.
 SHORT = 32
-# Nor are so many rows few, however many labels share them: there is enough to fine-tune on.
+# So many rows are not few, however many labels share them: some can be set apart for calibration.
 MANY = 1_000
 # With few rows an epoch is a handful of steps, in which an encoder learns nothing.
 FEWEST_EPOCHS, MOST_EPOCHS, FEWEST_STEPS = 3, 40, 500
@@ -59,21 +70,65 @@ def parameter_groups(model: TriageModel, layers: int, fit: Fit) -> list[dict[str
 
 
 def few_rows(taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit) -> bool:
-    """Whether contrast and a probe are better for these training rows than fine-tuning.
+    """Whether these training rows are so few that `fit_few` is better for them.
 
-    Below FEW rows a label and MANY in all, unless `fit` asks for epochs or a head is known by parents alone, which no
-    probe can read.
+    Below MANY, unless `fit` asks for epochs or a head is known by parents alone, which no probe can read.
     """
-    return fit.epochs is None and len(rows) < MANY and 0 < rows_a_label(taxonomy, rows) < FEW
+    return fit.epochs is None and len(rows) < MANY and rows_a_label(taxonomy, rows) > 0
 
 
-def fit_few(model: TriageModel, base: Base, taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit) -> None:
-    """Fit `model` in place to few rows, and to what their labels are called."""
+def fit_few(
+    model: TriageModel, base: Base, taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit, a_label: float
+) -> None:
+    """Fit `model` in place to few rows, and to what their labels are called, in the way of so many rows `a_label`.
+
+    It is given, for models of a part of the rows are to be fitted as that of all of them is.
+    """
     names = encode(repeated(named(taxonomy)), base, taxonomy, both_ends(SHORT))
     every = [*rows, *names]
-    contrast(model, taxonomy, every, fit.seed, base.pad)
-    probe(model, taxonomy, every, fit, base.pad)
+    if a_label < FEW:
+        contrast(model, taxonomy, every, fit.seed, base.pad)
+        probe(model, taxonomy, every, fit, base.pad)
+    else:  # a probe is no better start than new heads here
+        fit_small(model, base, taxonomy, every, fit)
     model.eval()
+
+
+def way_of_few(rows: float) -> str:
+    """In words, what `fit_few` does with so many rows a label."""
+    if rows < FEW:
+        return f"few a label ({rows:.0f}): contrast and a probe, no fine-tuning unless epochs are asked for"
+    return f"some a label ({rows:.0f}): fine-tuned in small steps"
+
+
+def fit_small(model: TriageModel, base: Base, taxonomy: Taxonomy, rows: Sequence[Encoded], fit: Fit) -> None:
+    """Fine-tune `model` in place in small steps, at the same rate everywhere; nothing chooses an epoch."""
+    rates = {"learning_rate": SMALL_RATE, "head_learning_rate": SMALL_RATE, "layer_decay": 1.0}
+    optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit.model_copy(update=rates)), fused=True)
+    rng = random.Random(fit.seed)  # noqa: S311 - order of batches, no secret
+    steps = sum(1 for _ in batches(rows, fit, random.Random(0)))  # noqa: S311
+    planned = [batch for _ in range(usual_epochs(steps, SMALL_STEPS)) for batch in batches(rows, fit, rng)]
+    schedule = schedule_of(optimizer, len(planned), fit)
+    model.train()
+    for batch in track(planned, "training", console=Console(stderr=True)):
+        optimizer.zero_grad()
+        learn(model, taxonomy, collate([rows[i] for i in batch], base.pad), fit.adversarial)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+
+def usual_epochs(steps: int, fewest: int) -> int:
+    """How often rows that make so many `steps` an epoch are read, to make `fewest` steps in all if that can be."""
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(fewest / steps)))
+
+
+def schedule_of(optimizer: torch.optim.Optimizer, planned: int, fit: Fit) -> torch.optim.lr_scheduler.LambdaLR:
+    """Rates that rise over the first steps of those `planned`, and fall to 0 at the last."""
+    rise = max(1, int(fit.warmup * planned))
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / rise, max(0.0, (planned - step) / max(1, planned - rise)))
+    )
 
 
 def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
@@ -90,7 +145,7 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
 ) -> int:
     """Fit `model` in place and leave it with the weights of its best epoch; returns that epoch, 0 being the probe.
 
-    Of few rows it is the probe, after contrast. Best by the mean over heads of macro-F1 on calibration rows, if there
+    Of few rows it is what `fit_few` makes. Best by the mean over heads of macro-F1 on calibration rows, if there
     are FEWEST_TO_CHOOSE. `log_metrics` receives the rows a label and, after every epoch, the losses and macro-F1 a
     head; `vary`, where given, says the rows otherwise before each.
     A `warm` model goes on from the heads that it has, and its last epoch stands: calibration rows say nothing of what
@@ -103,20 +158,17 @@ def fit_model(  # noqa: PLR0913 - a model, what it reads, and how
     rows = rows_a_label(taxonomy, train)
     few = few_rows(taxonomy, train, fit) and not warm
     if few:
-        log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning unless epochs are asked for", rows)
-        fit_few(model, base, taxonomy, train, fit)
+        log.info("few rows: %s", way_of_few(rows))
+        fit_few(model, base, taxonomy, train, fit, rows)
     elif not warm:
         probe(model, taxonomy, train, fit, pad)
     optimizer = torch.optim.AdamW(parameter_groups(model, base.layers, fit), fused=True)
     steps = sum(1 for _ in batches(train, fit, random.Random(0)))  # noqa: S311
-    usual = 0 if few else max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps)))
+    usual = 0 if few else usual_epochs(steps, FEWEST_STEPS)
     epochs = usual if fit.epochs is None else fit.epochs
     patience = fit.patience or epochs
     planned = epochs * steps
-    rise = max(1, int(fit.warmup * planned))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / rise, max(0.0, (planned - step) / max(1, planned - rise)))
-    )
+    schedule = schedule_of(optimizer, planned, fit)
     chooses = len(calibration) >= FEWEST_TO_CHOOSE and not warm
     scores = macro_f1(taxonomy, predict_logits(model, calibration, fit, pad), calibration)
     log_metrics({"rows_a_label": rows} | {f"calibration_macro_f1/{head}": one for head, one in scores.items()}, 0)

@@ -68,8 +68,8 @@ class Fit(_Data):
     epochs: int | None = Field(
         None,
         ge=1,
-        description="At most; by default 3, or as many as make 500 steps, up to 40; where rows a label are so few that "
-        "contrast and a probe are better, those (fit.py)",
+        description="At most; by default 3, or as many as make 500 steps, up to 40; where rows are few, as suits them "
+        "(fit.py)",
     )
     patience: int | None = Field(
         None,

@@ -48,7 +48,7 @@ from training.contrast import rows_a_label
 from training.corrections import Mixed, mix, settle
 from training.crossing import FOLDS, Crossed, cross
 from training.evaluate import HeadResult, answers, of_leaves, report
-from training.fit import MANY, few_rows, fit_few
+from training.fit import MANY, few_rows, fit_few, way_of_few
 from training.gate import Verdict, weigh
 from training.model import Base, TriageModel, load_base
 from training.page import write_page
@@ -224,14 +224,15 @@ def _fit_few(
     rows = encode(learned, base, taxonomy, length)
     if not few_rows(taxonomy, rows, fit):
         return None
-    log.info("few rows a label (%.0f): contrast and a probe, no fine-tuning", rows_a_label(taxonomy, rows))
+    a_label = rows_a_label(taxonomy, rows)
+    log.info("few rows: %s", way_of_few(a_label))
     crossed = cross(model, base, taxonomy, recipe, examples, (length, served))
     if crossed is None:
         return None
     crossed = crossed.without(mixed.corrected).apart(recipe.split.near_duplicate)
     log.info("fit %d of %d: all %d rows", FOLDS + 1, FOLDS + 1, len(examples))
-    fit_few(model, base, taxonomy, rows, fit)
-    mlflow.log_metric("rows_a_label", rows_a_label(taxonomy, rows))
+    fit_few(model, base, taxonomy, rows, fit, a_label)
+    mlflow.log_metric("rows_a_label", a_label)
     return crossed
 
 

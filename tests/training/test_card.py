@@ -48,7 +48,7 @@ def test_how_it_came_of_its_base_and_of_which_rows(bundle: Bundle, three: Taxono
     manifest = bundle.manifest.model_copy(update={"metrics": {"calibration/folds": 4.0} if few else {}})
     counts = {"train": 94, "calibration": 15, "test": 20}
     text = card(manifest, three, counts, {"a": 129}, {"heads": {}, "slices": {}}, {})
-    assert ("Made from tiny by contrast and a probe" in text, "Fine-tuned" in text) == (few, not few)
+    assert ("Made from tiny in the way of few rows" in text, "Fine-tuned" in text) == (few, not few)
     assert ("Rows: learned from 109, test 20;" in text, "calibration 15" in text) == (few, not few)
 
 

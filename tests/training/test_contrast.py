@@ -14,7 +14,7 @@ from complaints.bundle import Length
 from complaints.taxonomy import Taxonomy
 from training.batches import Encoded, encode
 from training.contrast import LABELS, ROWS, _batch, contrast, rows_a_label, together
-from training.fit import fit_model, macro_f1, predict_logits
+from training.fit import fit_few, fit_model, macro_f1, predict_logits
 from training.model import Base, TriageModel, targets
 from training.probe import pooled_states
 from training.recipe import Fit
@@ -141,9 +141,27 @@ def test_training_chooses_by_rows_a_label_and_says_so(
             model, base, three, rows[:60], rows[60:80], Fit(), lambda values, epoch: logged.append((values, epoch))
         )
     names = 2 * (3 + 5 + 4)  # what the labels of the three heads are called, twice each
-    assert (best == 0, len(logged) == 1, bent == [60 + names]) == (few, few, few)
-    assert ("few rows a label (24)" in caplog.text) == few
-    assert logged[0][0]["rows_a_label"] == 24
+    assert (best, len(logged), logged[0][0]["rows_a_label"]) == (0, 1, 24)  # no epochs, of which one could be chosen
+    assert bent == ([60 + names] if few else [])
+    assert ("few a label (24): contrast" in caplog.text, "some a label (24): fine-tuned" in caplog.text) == (
+        few,
+        not few,
+    )
+
+
+def test_some_rows_a_label_are_fine_tuned_all_layers_alike(
+    fresh: tuple[Base, TriageModel], three: Taxonomy, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.fit.FEW", 1)
+    monkeypatch.setattr("training.fit.SMALL_RATE", 1e-3)
+    base, model = fresh
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit_few(model, base, three, rows[:60], Fit(), 24)
+    after = model.state_dict()
+    for part in ("embeddings.word", "layer.0.attention", "looks."):
+        assert any(part in name and not torch.equal(after[name], value) for name, value in before.items()), part
+    assert macro_f1(three, predict_logits(model, rows[60:], Fit(), 0), rows[60:])["topic"] > 0.9
+    assert not model.training
 
 
 def test_few_rows_are_fine_tuned_where_epochs_are_asked_for_and_a_warm_start_is_never_bent(

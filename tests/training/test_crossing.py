@@ -47,11 +47,15 @@ def test_a_row_is_answered_for_by_a_model_that_has_not_seen_it_or_its_like(
     base, model = fresh
     twins = [example(f"{one.complaint.text}啊", one.labels) for one in examples[:10]]
     fitted: list[list[tuple[int, ...]]] = []
+    ways: list[float] = []
     answered: list[list[tuple[int, ...]]] = []
     real = crossing.predict_logits
 
-    def fit_few(_model: object, _base: object, _taxonomy: object, rows: list[Encoded], *_: object) -> None:
+    def fit_few(
+        _model: object, _base: object, _taxonomy: object, rows: list[Encoded], _fit: object, a_label: float
+    ) -> None:
         fitted.append([tuple(row.ids) for row in rows])
+        ways.append(a_label)
 
     def predict(model: TriageModel, rows: list[Encoded], *rest: object) -> object:
         answered.append([tuple(row.ids) for row in rows])
@@ -62,6 +66,7 @@ def test_a_row_is_answered_for_by_a_model_that_has_not_seen_it_or_its_like(
     found = cross(model, base, three, recipe, [*examples, *twins], LENGTHS)
     assert found is not None
     assert len(fitted) == len(answered) == FOLDS
+    assert ways == [pytest.approx((len(examples) + len(twins)) / 3)] * FOLDS  # that of all rows, three topics
     first, second = ([tuple(r.ids) for r in encode(part, base, three, LENGTHS[0])] for part in (examples, twins))
     assert sorted(ids for part in answered for ids in part) == sorted([*first, *second])
     alike = dict(zip(first, second, strict=False))
