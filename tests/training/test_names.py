@@ -48,7 +48,7 @@ def test_a_label_without_any_row_is_found_by_its_name(
     rows = [example(text, {"topic": label}) for label, some in texts.items() for text in some]
     read = encode(rows, base, three, both_ends(32))
     torch.manual_seed(0)
-    fit_few(model, base, three, read, Fit())
+    fit_few(model, base, three, read, Fit(), 2)
     names = encode([one for one in named(three) if "topic" in one.labels], base, three, both_ends(32))
     said = predict_logits(model, names, Fit(), base.pad)[:, :3].numpy()
     assert np.argmax(said, axis=1).tolist() == [0, 1, 2]
